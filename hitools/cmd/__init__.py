@@ -1,0 +1,1 @@
+"""The commands: options in, core called, result printed. No physics here."""

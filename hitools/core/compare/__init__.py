@@ -1,0 +1,1 @@
+"""Numbers from two samples: distances, histograms and ratios, classifiers, their errors."""

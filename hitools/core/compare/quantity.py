@@ -1,0 +1,94 @@
+"""A compared number with its uncertainty and floor, and gates on such numbers.
+
+Every validation command returns a list of Quantity; tables, JSON and --require all read it.
+"""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hitools.core.errors import InputError
+
+_COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_GATE = re.compile(r"\s*([^<>=\s]+)\s*(<=|>=|<|>)\s*(\S+)\s*")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number of a result.
+
+    Attributes:
+        name: as used by --require, e.g. "w1.pt".
+        value: the number.
+        error: its one-sigma uncertainty; NaN where none is defined.
+        floor: the same number between two halves of the reference; NaN where it has none.
+        unit: "GeV/c", "rad", "1", ...
+    """
+
+    name: str
+    value: float
+    error: float = math.nan
+    floor: float = math.nan
+    unit: str = "1"
+
+    def as_dict(self) -> dict[str, str | float | None]:
+        """The JSON form; NaN and infinity, which JSON does not know, become null."""
+
+        def number(x: float) -> float | None:
+            return float(x) if math.isfinite(x) else None
+
+        return {
+            "name": self.name,
+            "value": number(self.value),
+            "error": number(self.error),
+            "floor": number(self.floor),
+            "unit": self.unit,
+        }
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A condition NAME<VALUE on one quantity."""
+
+    name: str
+    comparison: str
+    limit: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Gate":
+        """Read 'NAME<VALUE' (also <=, >, >=). Raises InputError where it is not of that form."""
+        match = _GATE.fullmatch(text)
+        if match is None:
+            raise InputError(f"--require {text!r}: expected NAME<VALUE, NAME<=VALUE, NAME>VALUE or >=")
+        name, comparison, limit = match.groups()
+        try:
+            number = float(limit)
+        except ValueError:
+            number = math.nan
+        if math.isnan(number):
+            raise InputError(f"--require {text!r}: {limit!r} is not a number")
+        return cls(name, comparison, number)
+
+    def holds(self, quantities: Sequence[Quantity]) -> bool:
+        """Whether the quantity satisfies the condition; a NaN never does.
+
+        Raises InputError where no quantity has that name: a gate that looks at nothing would
+        always pass.
+        """
+        for quantity in quantities:
+            if quantity.name == self.name:
+                return _COMPARISONS[self.comparison](quantity.value, self.limit)
+        known = ", ".join(quantity.name for quantity in quantities)
+        raise InputError(f"--require {self}: no such quantity (there are {known})")
+
+    def __str__(self) -> str:
+        """As the user wrote it."""
+        return f"{self.name}{self.comparison}{self.limit:g}"

@@ -1,0 +1,1 @@
+"""Physics observables: EventBatch in, arrays out."""

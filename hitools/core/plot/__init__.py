@@ -1,0 +1,1 @@
+"""One look for every figure. Knows results only, never events."""

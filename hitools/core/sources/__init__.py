@@ -1,0 +1,1 @@
+"""Where events come from: Monte Carlo generators and foreign files."""
