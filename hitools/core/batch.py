@@ -91,9 +91,9 @@ class EventBatch:
         return cls(
             np.concatenate([batch.events for batch in batches]),
             np.concatenate([batch.particles for batch in batches]),
-            np.concatenate([[0], np.cumsum(np.concatenate([b.n_particles for b in batches]))]).astype(
-                np.int64
-            ),
+            np.concatenate(
+                [[0], np.cumsum(np.concatenate([b.n_particles for b in batches]))]
+            ).astype(np.int64),
             np.concatenate([batch.weights_or_ones for batch in batches]) if weighted else None,
         )
 
@@ -166,13 +166,25 @@ class EventBatch:
 
     def split(self, max_particles: int, max_events: int | None = None) -> Iterator["EventBatch"]:
         """Cut into runs that hold at most max_particles each (a larger event stands alone)."""
-        start = 0
-        while start < len(self):
-            stop = int(
-                np.searchsorted(self.offsets, self.offsets[start] + max_particles, side="right") - 1
-            )
-            stop = max(stop, start + 1)
-            if max_events is not None:
-                stop = min(stop, start + max_events)
-            yield self[start:stop]
-            start = stop
+        for rows in runs_by_budget(self.offsets, max_particles, max_events):
+            yield self[rows]
+
+
+def runs_by_budget(
+    offsets: IntArray, max_particles: int, max_events: int | None = None
+) -> Iterator[slice]:
+    """Cut events into runs of at most max_particles each; a larger event stands alone.
+
+    Args:
+        offsets: (n_events + 1,) event k holds particles offsets[k]:offsets[k+1].
+        max_particles: budget of a run.
+        max_events: a second limit, where given.
+    """
+    start, n_events = 0, len(offsets) - 1
+    while start < n_events:
+        stop = int(np.searchsorted(offsets, offsets[start] + max_particles, side="right")) - 1
+        stop = min(max(stop, start + 1), n_events)
+        if max_events is not None:
+            stop = min(stop, start + max_events)
+        yield slice(start, stop)
+        start = stop

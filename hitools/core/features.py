@@ -122,9 +122,9 @@ def event_features(
         "mean_phi": sum_phi / safe_n,
         "n_particles": n_particles,
     }
-    return np.stack([np.asarray(columns[name], dtype=np.float64) for name in EVENT_COLUMNS], 1).astype(
-        np.float32
-    )
+    return np.stack(
+        [np.asarray(columns[name], dtype=np.float64) for name in EVENT_COLUMNS], 1
+    ).astype(np.float32)
 
 
 def particle_features(

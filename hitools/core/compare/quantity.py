@@ -67,7 +67,9 @@ class Gate:
         """Read 'NAME<VALUE' (also <=, >, >=). Raises InputError where it is not of that form."""
         match = _GATE.fullmatch(text)
         if match is None:
-            raise InputError(f"--require {text!r}: expected NAME<VALUE, NAME<=VALUE, NAME>VALUE or >=")
+            raise InputError(
+                f"--require {text!r}: expected NAME<VALUE, NAME<=VALUE, NAME>VALUE or >="
+            )
         name, comparison, limit = match.groups()
         try:
             number = float(limit)

@@ -1,0 +1,250 @@
+"""The contract that every command keeps: options, messages, exit status, seeds, provenance.
+
+Exit status: 0 good, 1 a gate failed, 2 bad usage or bad input with one line on stderr, 130
+interrupted; a closed pipe ends the command as SIGPIPE does, without a word.
+"""
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from hitools import __version__
+from hitools.core.errors import InputError
+
+if TYPE_CHECKING:
+    from hitools.core.format.meta import EventMeta
+    from hitools.core.format.provenance import Chain
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+EXIT_GATE_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+class Command(click.Command):
+    """A click command that ends as the contract says."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ARG002
+        """Run and exit the process."""
+        name = self.name or "hitools"
+        _log_to_stderr(name)
+        try:
+            status = super().main(prog_name=name, standalone_mode=False)
+            sys.stdout.flush()
+        except click.exceptions.Exit as done:
+            status = done.exit_code
+        except click.ClickException as error:
+            _fail(name, f"{_one_line(error.format_message())} (see {name} --help)")
+        except InputError as error:
+            _fail(name, str(error))
+        except BrokenPipeError:
+            _die_of_closed_pipe()
+        except (KeyboardInterrupt, click.Abort):
+            _leave(EXIT_INTERRUPTED)
+        except OSError as error:
+            _fail(name, f"{error.filename or 'input or output'}: {error.strerror or error}")
+        _leave(status or 0)
+
+
+def command(
+    name: str, cls: type[Command] = Command, **settings: Any
+) -> Callable[[Callable[..., Any]], Command]:
+    """Make a function a command with the contract and `--version`."""
+
+    def decorate(function: Callable[..., Any]) -> Command:
+        version = click.version_option(__version__, prog_name=name, message="%(prog)s %(version)s")
+        settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
+        return click.command(name, cls=cls, **settings)(version(function))
+
+    return decorate
+
+
+def _leave(status: int) -> NoReturn:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _die_of_closed_pipe()
+    except OSError as error:
+        _silence(sys.stdout.fileno())
+        print(f"standard output: {error.strerror}", file=sys.stderr)
+        status = EXIT_BAD_INPUT
+    sys.exit(status)
+
+
+def _fail(name: str, message: str) -> NoReturn:
+    print(f"{name}: {_one_line(message)}", file=sys.stderr)
+    _silence(sys.stdout.fileno())
+    sys.exit(EXIT_BAD_INPUT)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
+
+
+def _silence(descriptor: int) -> None:
+    """What is still buffered goes nowhere, so that the interpreter does not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
+def _die_of_closed_pipe() -> NoReturn:
+    _silence(sys.stdout.fileno())
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
+    raise SystemExit(EXIT_BAD_INPUT)  # only where SIGPIPE is blocked
+
+
+def _log_to_stderr(name: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(f"{name}: %(levelname)s: %(message)s"))
+    logging.addLevelName(logging.WARNING, "warning")
+    root = logging.getLogger("hitools")
+    root.handlers = [handler]
+    root.propagate = False
+
+
+def say(message: str, *, quiet: bool = False) -> None:
+    """A sentence for the user, on stderr."""
+    if not quiet:
+        print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+
+
+# Options that several commands share -------------------------------------------------------
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress and no remarks.")
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Random seed."
+)
+workers_option = click.option(
+    "-j", "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes."
+)
+output_option = click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    default="-",
+    help="Output file; - (the default) is standard output, as a stream.",
+)
+provenance_option = click.option(
+    "--no-provenance",
+    is_flag=True,
+    help="Leave the record of commands out (for output that is the same byte by byte).",
+)
+
+
+def input_arguments(**settings: Any) -> Callable[[_F], _F]:
+    """Arguments INPUT ... ; without any, standard input where that is no terminal."""
+
+    def default(
+        context: click.Context,  # noqa: ARG001
+        parameter: click.Parameter,  # noqa: ARG001
+        value: tuple[str, ...],
+    ) -> tuple[str, ...]:
+        if value:
+            return value
+        if sys.stdin.isatty():
+            raise click.UsageError("name an input file, or pipe events in")
+        return ("-",)
+
+    return click.argument("inputs", metavar="[INPUT]...", nargs=-1, callback=default, **settings)
+
+
+class Lineage:
+    """Adds this command's step to the provenance of whatever it reads."""
+
+    def __init__(self, *, seed: int | None = None, keep: bool = True) -> None:
+        """Keep=False leaves provenance out altogether (--no-provenance)."""
+        self._program = Path(sys.argv[0]).name
+        self._command = _command_line()
+        self._seed = seed
+        self._keep = keep
+        self._time = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+    def extend(self, chain: "Chain") -> "Chain":
+        """The chain with a last step for this command."""
+        from hitools.core.format.provenance import make_step
+
+        if not self._keep:
+            return ()
+        step = make_step(chain, self._program, __version__, self._command, self._seed, self._time)
+        return (*chain, step)
+
+    def stamp(self, meta: "EventMeta") -> "EventMeta":
+        """The same metadata with a last step for this command."""
+        from dataclasses import replace
+
+        return replace(meta, provenance=self.extend(meta.provenance))
+
+
+def _command_line() -> str:
+    import shlex
+
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+@contextmanager
+def progress(
+    description: str, total: float | None, *, quiet: bool
+) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr with rate and time left, on a terminal only; yields advance(amount).
+
+    It appears after two seconds, so that short work stays silent.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda amount: None  # noqa: ARG005
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task(description, total=total, rate="")
+    start = time.monotonic()
+    done = 0.0
+    shown = False
+
+    def advance(amount: float) -> None:
+        nonlocal done, shown
+        done += amount
+        elapsed = time.monotonic() - start
+        if elapsed > 2 and not shown:
+            bar.start()
+            shown = True
+        bar.update(task, completed=done, rate=f"{done / max(elapsed, 1e-9):.3g}/s")
+
+    try:
+        yield advance
+    finally:
+        if shown:
+            bar.stop()
+
+
+def tracked(
+    batches: Iterable[Any], total: int | None, description: str, *, quiet: bool
+) -> Iterator[Any]:
+    """The same batches, with progress counted in events."""
+    with progress(description, total, quiet=quiet) as advance:
+        for batch in batches:
+            yield batch
+            advance(len(batch))

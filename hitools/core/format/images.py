@@ -1,0 +1,194 @@
+"""Streams: concatenations of complete HDF5 file images, and how to take them apart.
+
+HDF5 cannot be read from a pipe, but every image says in its superblock where it ends. The images
+of one stream carry `continues`, their index; a last image without events holds the counts and a
+checksum of all bytes before it, so that an upstream that died is noticed. An image without
+`continues` is an ordinary file and stands alone. Events and jets travel the same way.
+"""
+
+import io
+import struct
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, BinaryIO, Final
+
+import h5py
+
+from hitools.core.errors import InputError
+
+SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
+LIBVER: Final = ("v110", "v110")
+_SUPERBLOCK_BYTES: Final = 56
+_SPOOL_BYTES: Final = 64 << 20
+"""Larger images (ordinary files sent through a pipe) wait on disk, not in memory."""
+_NO_MARKER: Final = "the stream ends without its end marker (did its writer die?)"
+
+
+def image_length(header: bytes, where: str) -> int:
+    """Length in bytes of the HDF5 image that begins with these 56 bytes.
+
+    It is the end-of-file address of the superblock: HDF5 File Format Specification, section II.A.
+
+    Raises InputError where this is no HDF5 superblock of version 0 to 3.
+    """
+    if header[:8] != SIGNATURE:
+        raise InputError(f"{where}: not an HDF5 event file or stream (begins with {header[:8]!r})")
+    version = header[8]
+    address_at = {0: 24, 1: 28, 2: 12, 3: 12}.get(version)
+    if address_at is None:
+        raise InputError(f"{where}: HDF5 superblock version {version}, expected 0 to 3")
+    offset_size = header[13] if version < 2 else header[9]
+    base, _, end = struct.unpack_from("<3Q", header, address_at)
+    if offset_size != 8 or base != 0 or end <= _SUPERBLOCK_BYTES:
+        raise InputError(f"{where}: HDF5 superblock with a user block or odd address size")
+    return int(end)
+
+
+def is_ordinary_file(path: Path) -> bool:
+    """Whether the file is one HDF5 image that ends where the file ends."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(_SUPERBLOCK_BYTES)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    size = path.stat().st_size
+    if size == 0:
+        raise InputError(f"{path}: empty, expected an HDF5 event file or stream")
+    length = image_length(header.ljust(_SUPERBLOCK_BYTES, b"\0"), str(path))
+    if length > size:
+        raise InputError(f"{path}: truncated: {size} bytes of {length}")
+    return length == size
+
+
+def open_image(file: str | Path | BinaryIO | IO[bytes], where: str) -> h5py.File:
+    """Open for reading; raises InputError where HDF5 cannot."""
+    try:
+        return h5py.File(file, "r")
+    except OSError as error:
+        raise InputError(f"{where}: HDF5 cannot open it: {error}") from None
+
+
+def iter_images(
+    stream: BinaryIO, where: str, count_events: Callable[[h5py.File], int]
+) -> Iterator[h5py.File]:
+    """The images of a concatenation of streams and files, in order, each open for reading.
+
+    An image is closed when the next one is asked for. An end marker is checked and yielded like
+    any image without events.
+
+    Args:
+        stream: read from its current position to its end.
+        where: its name, for messages.
+        count_events: the number of events of an image, held against the end marker.
+
+    Raises:
+        InputError: empty input; something that is not HDF5; an end inside an image, without an
+            end marker, or with an image missing; a checksum that differs.
+    """
+    events = images = 0  # of everything that arrived
+    index = checksum = stream_events = 0  # of the stream that we are in; index 0 between streams
+
+    def place() -> str:
+        return f"{where}: after {events} events in {images} images"
+
+    while header := read_exactly(stream, _SUPERBLOCK_BYTES):
+        if len(header) < _SUPERBLOCK_BYTES:
+            raise InputError(f"{place()}: the stream ends inside an image")
+        length = image_length(header, place() if images else where)
+        body, body_checksum = _read_body(stream, header, length, checksum, place())
+        with body, open_image(body, place()) as file:
+            count = count_events(file)
+            continues = file.attrs.get("continues")
+            if continues is None and index:
+                raise InputError(f"{place()}: {_NO_MARKER}")
+            if continues is not None and continues != index:
+                raise InputError(
+                    f"{place()}: piece {index} of the stream expected, piece {continues} found"
+                )
+            if continues is not None and file.attrs.get("stream_end", False):
+                _check_marker(file, checksum, stream_events, place())
+                index = checksum = stream_events = 0
+            elif continues is not None:
+                index += 1
+                checksum = body_checksum
+                stream_events += count
+            yield file
+            events += count
+            images += 1
+    if index:
+        raise InputError(f"{place()}: {_NO_MARKER}")
+    if not images:
+        raise InputError(f"{where}: empty, expected an HDF5 event file or stream")
+
+
+def read_exactly(stream: BinaryIO, size: int) -> bytes:
+    """Up to size bytes; fewer only where the stream ends (a pipe may give them in pieces)."""
+    pieces = []
+    while size > 0 and (piece := stream.read(size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+def _read_body(
+    stream: BinaryIO, header: bytes, length: int, checksum: int, where: str
+) -> tuple[IO[bytes], int]:
+    """The whole image as a file in memory or on disk, and the checksum carried over its bytes."""
+    body: IO[bytes] = io.BytesIO() if length <= _SPOOL_BYTES else tempfile.TemporaryFile()  # noqa: SIM115
+    piece = header
+    left = length
+    while piece:
+        body.write(piece)
+        checksum = zlib.crc32(piece, checksum)
+        left -= len(piece)
+        piece = stream.read(min(left, 1 << 20)) if left else b""
+    if left:
+        body.close()
+        raise InputError(f"{where}: the stream ends inside an image")
+    body.seek(0)
+    return body, checksum
+
+
+def _check_marker(file: h5py.File, checksum: int, events: int, where: str) -> None:
+    claimed = int(file.attrs["n_events"])
+    if claimed != events:
+        raise InputError(f"{where}: the end marker counts {claimed} events, {events} arrived")
+    if int(file.attrs["checksum"]) != checksum:
+        raise InputError(f"{where}: the checksum of the stream differs: its bytes were damaged")
+
+
+class ImageStreamWriter:
+    """Writes images with their index, and the end marker."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        """Write to raw, which the caller opens and closes."""
+        self._raw = raw
+        self._index = 0
+        self._checksum = 0
+        self._events = 0
+
+    def write(self, fill: Callable[[h5py.File], int]) -> None:
+        """Make one image by `fill`, which returns how many events it put there, and send it."""
+        self._send(fill, end=False)
+
+    def finish(self, fill: Callable[[h5py.File], int]) -> None:
+        """Send the end marker; `fill` writes the same datasets without a row."""
+        self._send(fill, end=True)
+
+    def _send(self, fill: Callable[[h5py.File], int], *, end: bool) -> None:
+        image = io.BytesIO()
+        with h5py.File(image, "w", libver=LIBVER) as file:
+            file.attrs["continues"] = self._index
+            if end:
+                file.attrs["stream_end"] = True
+                file.attrs["n_events"] = self._events
+                file.attrs["checksum"] = self._checksum
+            self._events += fill(file)
+            file.attrs["complete"] = True
+        data = image.getbuffer()
+        self._checksum = zlib.crc32(data, self._checksum)
+        self._index += 1
+        self._raw.write(data)
+        self._raw.flush()

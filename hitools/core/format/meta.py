@@ -1,0 +1,171 @@
+"""What is known of a set of events as a whole: the root attributes of an event file."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from functools import reduce
+from typing import Final, Literal, cast
+
+import h5py
+
+from hitools.core.errors import InputError
+from hitools.core.features import EVENT_COLUMNS, EVENT_UNITS, PARTICLE_COLUMNS, PARTICLE_UNITS
+from hitools.core.format import provenance
+from hitools.core.format.provenance import Chain
+
+FORMAT: Final = "hitools-events"
+FORMAT_VERSION: Final = 1
+
+EventVectors = Literal["particles", "generated"]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which particles of an event were kept.
+
+    Attributes:
+        charged: charged particles only.
+        eta_max: |eta| limit.
+        pt_min: lower pT limit in GeV/c.
+    """
+
+    charged: bool = True
+    eta_max: float = 2.5
+    pt_min: float = 0.0
+
+    def __str__(self) -> str:
+        """For people: "charged, |eta| < 2.5, pT > 0.15 GeV/c"."""
+        kind = "charged" if self.charged else "charged and neutral"
+        cut = f", pT > {self.pt_min:g} GeV/c" if self.pt_min > 0 else ""
+        return f"{kind}, |eta| < {self.eta_max:g}{cut}"
+
+
+@dataclass(frozen=True)
+class EventMeta:
+    """Attributes of a file or stream of events; None or NaN where nobody said.
+
+    Attributes:
+        system: e.g. "O-O".
+        sqrt_s_nn_gev: energy per nucleon pair in GeV.
+        selection: of particles.
+        event_vectors: "particles" where the stored event vectors follow from the stored
+            particles, "generated" where a model made them on their own.
+        provenance: the chain of commands.
+    """
+
+    system: str | None = None
+    sqrt_s_nn_gev: float = math.nan
+    selection: Selection | None = None
+    event_vectors: EventVectors = "particles"
+    provenance: Chain = ()
+
+
+def merge(first: EventMeta, *others: EventMeta) -> EventMeta:
+    """What holds for all of these events together: what they disagree on becomes unknown."""
+    return reduce(_merge_two, others, first)
+
+
+def _merge_two(a: EventMeta, b: EventMeta) -> EventMeta:
+    if a is b:
+        return a
+    same_energy = a.sqrt_s_nn_gev == b.sqrt_s_nn_gev
+    return EventMeta(
+        system=a.system if a.system == b.system else None,
+        sqrt_s_nn_gev=a.sqrt_s_nn_gev if same_energy else math.nan,
+        selection=a.selection if a.selection == b.selection else None,
+        event_vectors=a.event_vectors if a.event_vectors == b.event_vectors else "generated",
+        provenance=provenance.merge([a.provenance, b.provenance]),
+    )
+
+
+def disagreements(a: EventMeta, b: EventMeta) -> list[str]:
+    """Sentences on what two sets of events do not share, for a warning."""
+
+    def energy(meta: EventMeta) -> str:
+        return f"{meta.sqrt_s_nn_gev:g} GeV" if meta.sqrt_s_nn_gev > 0 else "unknown"
+
+    pairs = {
+        "system": (a.system or "unknown", b.system or "unknown"),
+        "sqrt_s_nn": (energy(a), energy(b)),
+        "selection": (str(a.selection or "unknown"), str(b.selection or "unknown")),
+        "event vectors": (a.event_vectors, b.event_vectors),
+    }
+    return [f"{name} {one} and {two}" for name, (one, two) in pairs.items() if one != two]
+
+
+def write_attributes(file: h5py.File, meta: EventMeta) -> None:
+    """Set every root attribute but `complete`; unknown ones are left out."""
+    attributes = file.attrs
+    attributes["format"] = FORMAT
+    attributes["format_version"] = FORMAT_VERSION
+    attributes["event_columns"] = list(EVENT_COLUMNS)
+    attributes["event_units"] = list(EVENT_UNITS.values())
+    attributes["particle_columns"] = list(PARTICLE_COLUMNS)
+    attributes["particle_units"] = list(PARTICLE_UNITS.values())
+    attributes["event_vectors"] = meta.event_vectors
+    if meta.system is not None:
+        attributes["system"] = meta.system
+    if not math.isnan(meta.sqrt_s_nn_gev):
+        attributes["sqrt_s_nn_gev"] = meta.sqrt_s_nn_gev
+    if meta.selection is not None:
+        attributes["selection"] = json.dumps(asdict(meta.selection))
+    if meta.provenance:
+        attributes["provenance"] = provenance.to_json(meta.provenance)
+
+
+def read_attributes(file: h5py.File, where: str) -> EventMeta:
+    """The metadata of an open file of our format, columns and version checked.
+
+    Raises InputError that names `where` for another format, a later version, other columns, or
+    a file that was never completed.
+    """
+    attributes = file.attrs
+    if attributes.get("format") != FORMAT:
+        raise InputError(
+            f"{where}: attribute format is {attributes.get('format')!r}, expected {FORMAT!r}"
+        )
+    version = attributes.get("format_version")
+    if version is None or int(version) > FORMAT_VERSION:
+        raise InputError(
+            f"{where}: format_version is {version}; this hitools reads up to {FORMAT_VERSION}"
+        )
+    if not attributes.get("complete", False):
+        raise InputError(f"{where}: not complete: its writer did not finish")
+    for name, expected in (
+        ("event_columns", EVENT_COLUMNS),
+        ("particle_columns", PARTICLE_COLUMNS),
+    ):
+        found = tuple(attributes.get(name, ()))
+        if found != expected:
+            raise InputError(f"{where}: attribute {name} is {found}, expected {expected}")
+    meta = EventMeta(
+        system=attributes.get("system"),
+        sqrt_s_nn_gev=float(attributes.get("sqrt_s_nn_gev", math.nan)),
+        event_vectors=_event_vectors(attributes.get("event_vectors", "particles"), where),
+        provenance=provenance.from_json(attributes.get("provenance", "[]"), where),
+    )
+    selection = attributes.get("selection")
+    if selection is None:
+        return meta
+    try:
+        return replace(meta, selection=Selection(**json.loads(selection)))
+    except (ValueError, TypeError):
+        raise InputError(
+            f"{where}: attribute selection is {selection!r}, "
+            'expected {"charged": ..., "eta_max": ..., "pt_min": ...}'
+        ) from None
+
+
+def foreign_attributes(file: h5py.File, where: str) -> EventMeta:
+    """What may be assumed of a file without our attributes (it may still say event_vectors)."""
+    return EventMeta(
+        event_vectors=_event_vectors(file.attrs.get("event_vectors", "particles"), where)
+    )
+
+
+def _event_vectors(value: object, where: str) -> EventVectors:
+    if value not in ("particles", "generated"):
+        raise InputError(
+            f"{where}: attribute event_vectors is {value!r}, expected 'particles' or 'generated'"
+        )
+    return cast(EventVectors, value)
