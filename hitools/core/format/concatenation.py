@@ -9,7 +9,8 @@ from typing import Self
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
 from hitools.core.format import meta
-from hitools.core.format.reader import STANDARD_INPUT, EventReader, open_events
+from hitools.core.format.images import STANDARD_INPUT
+from hitools.core.format.reader import EventReader, open_events
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,14 @@ checksum of all bytes before it, so that an upstream that died is noticed. An im
 """
 
 import io
+import os
+import stat
 import struct
+import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
@@ -18,6 +22,7 @@ import h5py
 
 from hitools.core.errors import InputError
 
+STANDARD_INPUT: Final = "-"
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 LIBVER: Final = ("v110", "v110")
 _SUPERBLOCK_BYTES: Final = 56
@@ -46,22 +51,6 @@ def image_length(header: bytes, where: str) -> int:
     return int(end)
 
 
-def is_ordinary_file(path: Path) -> bool:
-    """Whether the file is one HDF5 image that ends where the file ends."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(_SUPERBLOCK_BYTES)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    size = path.stat().st_size
-    if size == 0:
-        raise InputError(f"{path}: empty, expected an HDF5 event file or stream")
-    length = image_length(header.ljust(_SUPERBLOCK_BYTES, b"\0"), str(path))
-    if length > size:
-        raise InputError(f"{path}: truncated: {size} bytes of {length}")
-    return length == size
-
-
 def open_image(file: str | Path | BinaryIO | IO[bytes], where: str) -> h5py.File:
     """Open for reading; raises InputError where HDF5 cannot."""
     try:
@@ -70,9 +59,13 @@ def open_image(file: str | Path | BinaryIO | IO[bytes], where: str) -> h5py.File
         raise InputError(f"{where}: HDF5 cannot open it: {error}") from None
 
 
-def iter_images(
-    stream: BinaryIO, where: str, count_events: Callable[[h5py.File], int]
-) -> Iterator[h5py.File]:
+def count_events(file: h5py.File) -> int:
+    """Every format of ours has a dataset `events` with one row per event."""
+    events = file.get("events")
+    return len(events) if isinstance(events, h5py.Dataset) else 0
+
+
+def iter_images(stream: BinaryIO, where: str) -> Generator[h5py.File]:
     """The images of a concatenation of streams and files, in order, each open for reading.
 
     An image is closed when the next one is asked for. An end marker is checked and yielded like
@@ -81,7 +74,6 @@ def iter_images(
     Args:
         stream: read from its current position to its end.
         where: its name, for messages.
-        count_events: the number of events of an image, held against the end marker.
 
     Raises:
         InputError: empty input; something that is not HDF5; an end inside an image, without an
@@ -157,6 +149,77 @@ def _check_marker(file: h5py.File, checksum: int, events: int, where: str) -> No
         raise InputError(f"{where}: the end marker counts {claimed} events, {events} arrived")
     if int(file.attrs["checksum"]) != checksum:
         raise InputError(f"{where}: the checksum of the stream differs: its bytes were damaged")
+
+
+class ImageSource:
+    """A path or standard input as a sequence of open HDF5 images, the first one at hand.
+
+    What the images hold (events, jets) is for the reader on top to say.
+
+    Attributes:
+        name: for messages.
+        first: the first image.
+        is_file: whether it is one ordinary file, in which any row can be reached.
+    """
+
+    def __init__(self, source: str | Path) -> None:
+        """Open; raises InputError where it is missing, empty, cut off or not HDF5."""
+        self.name = "standard input" if str(source) == STANDARD_INPUT else str(source)
+        self.is_file = False
+        self._closing = ExitStack()
+        try:
+            self._images = self._open(source)
+            self.first: h5py.File = next(self._images)
+        except BaseException:
+            self._closing.close()
+            raise
+
+    def _open(self, source: str | Path) -> Iterator[h5py.File]:
+        if str(source) == STANDARD_INPUT:
+            stream: BinaryIO = sys.stdin.buffer
+            if stream.isatty():
+                raise InputError("standard input is a terminal: name a file, or pipe events in")
+            self.is_file = _is_one_image(stream)
+            whole: BinaryIO | Path = stream
+        else:
+            whole = path = Path(source)
+            if path.is_dir():
+                raise InputError(f"{path}: is a folder, expected an event file")
+            try:
+                stream = self._closing.enter_context(path.open("rb"))
+            except OSError as error:
+                raise InputError(f"{path}: {error.strerror}") from None
+            self.is_file = path.is_file() and _is_one_image(stream)
+        if self.is_file:
+            return iter([self._closing.enter_context(open_image(whole, self.name))])
+        images = iter_images(stream, self.name)
+        self._closing.callback(images.close)
+        return images
+
+    def __iter__(self) -> Iterator[h5py.File]:
+        """All images, the first one included; each is closed when the next one is asked for."""
+        yield self.first
+        yield from self._images
+
+    def close(self) -> None:
+        """Close everything."""
+        self._closing.close()
+
+
+def _is_one_image(stream: BinaryIO) -> bool:
+    """Whether it is a plain file, at its start, that holds one image and nothing more.
+
+    Raises InputError where the image is longer than the file.
+    """
+    status = os.fstat(stream.fileno())
+    if not stat.S_ISREG(status.st_mode) or stream.tell() != 0 or status.st_size == 0:
+        return False
+    header = stream.read(_SUPERBLOCK_BYTES)
+    stream.seek(0)
+    length = image_length(header.ljust(_SUPERBLOCK_BYTES, b"\0"), stream.name)
+    if length > status.st_size:
+        raise InputError(f"{stream.name}: truncated: {status.st_size} bytes of {length}")
+    return length == status.st_size
 
 
 class ImageStreamWriter:

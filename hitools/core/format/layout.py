@@ -215,6 +215,26 @@ def read_batch(
     return batch
 
 
+def check_padding(dataset: h5py.Dataset, rows: slice, counts: IntArray, where: str) -> None:
+    """Read these events whole, padding included; raise InputError where padding is not 0."""
+    slots = dataset.shape[1]
+    at_once = max(_SLAB_SLOTS // max(slots, 1), 1)
+    for begin in range(rows.start, rows.stop, at_once):
+        end = min(begin + at_once, rows.stop)
+        try:
+            slab = dataset[begin:end]
+        except OSError as error:
+            raise InputError(f"{where}: events {begin} to {end - 1}: {error}") from None
+        padding = np.arange(slots) >= counts[begin - rows.start : end - rows.start, None]
+        dirty = (slab != 0).any(axis=2) & padding
+        if dirty.any():
+            event = begin + int(np.argmax(dirty.any(axis=1)))
+            slot = int(np.argmax(dirty[event - begin]))
+            raise InputError(
+                f"{where}: event {event}: slot {slot} is not 0, but lies past n_particles"
+            )
+
+
 def read_particles(dataset: h5py.Dataset, start: int, counts: IntArray) -> Float32Array:
     """The first counts[k] particles of each event start + k, packed.
 

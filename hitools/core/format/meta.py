@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 import h5py
 
@@ -164,8 +164,10 @@ def foreign_attributes(file: h5py.File, where: str) -> EventMeta:
 
 
 def _event_vectors(value: object, where: str) -> EventVectors:
-    if value not in ("particles", "generated"):
-        raise InputError(
-            f"{where}: attribute event_vectors is {value!r}, expected 'particles' or 'generated'"
-        )
-    return cast(EventVectors, value)
+    if value == "particles":
+        return "particles"
+    if value == "generated":
+        return "generated"
+    raise InputError(
+        f"{where}: attribute event_vectors is {value!r}, expected 'particles' or 'generated'"
+    )

@@ -6,22 +6,19 @@ with open_events("oo.h5") as events:
 """
 
 import logging
-import os
-import stat
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import Final, Self
 
 import h5py
 import numpy as np
 
 from hitools.core.batch import EventBatch, runs_by_budget
 from hitools.core.errors import InputError
+from hitools.core.features import EVENT_COLUMNS, PARTICLE_COLUMNS
 from hitools.core.format import consistency, layout, meta
-from hitools.core.format.images import image_length, is_ordinary_file, iter_images, open_image
+from hitools.core.format.images import ImageSource, count_events
 from hitools.core.format.meta import EventMeta
 
 log = logging.getLogger(__name__)
@@ -29,7 +26,6 @@ log = logging.getLogger(__name__)
 MAX_PARTICLES: Final = 1 << 18
 """Default budget of a batch: 6 MB of particles, a thousand O-O events."""
 _EVENT_ROWS: Final = 1 << 14
-STANDARD_INPUT: Final = "-"
 
 
 def open_events(
@@ -46,7 +42,12 @@ def open_events(
         InputError: the source is missing, empty, not of the format, or not complete. Damage that
             lies further in is raised when the iteration reaches it.
     """
-    return EventReader(source, max_particles, max_events)
+    images = ImageSource(source)
+    try:
+        return EventReader(images, max_particles, max_events)
+    except BaseException:
+        images.close()
+        raise
 
 
 class EventReader:
@@ -58,74 +59,46 @@ class EventReader:
         name: of the source, for messages.
     """
 
-    def __init__(self, source: str | Path, max_particles: int, max_events: int | None) -> None:
-        """See open_events."""
-        self.name = "standard input" if str(source) == STANDARD_INPUT else str(source)
+    def __init__(
+        self,
+        source: ImageSource,
+        max_particles: int,
+        max_events: int | None,
+        *,
+        check_padding: bool = False,
+    ) -> None:
+        """See open_events; check_padding also reads what lies past n_particles: all must be 0."""
+        self._source = source
         self._max_particles = max_particles
         self._max_events = max_events
-        self._closing = ExitStack()
-        try:
-            self._images, self._single = self._open(source)
-            self._first = self._next_image()
-        except BaseException:
-            self._closing.close()
-            raise
-        self.meta, self._foreign = self._identify(self._first)
-        self.n_events = len(self._first["events"]) if self._single else None
-
-    def _open(self, source: str | Path) -> tuple[Iterator[h5py.File], bool]:
-        """The images, and whether it is one ordinary file."""
-        if str(source) != STANDARD_INPUT:
-            path = Path(source)
-            if path.is_dir():
-                raise InputError(f"{path}: is a folder, expected an event file")
-            if path.is_file() and is_ordinary_file(path):
-                return iter([self._closing.enter_context(open_image(path, self.name))]), True
-            try:
-                stream: BinaryIO = self._closing.enter_context(path.open("rb"))
-            except OSError as error:
-                raise InputError(f"{path}: {error.strerror}") from None
-        else:
-            stream = sys.stdin.buffer
-            if stream.isatty():
-                raise InputError("standard input is a terminal: name a file, or pipe events in")
-            if _is_one_image(stream):
-                return iter([self._closing.enter_context(open_image(stream, self.name))]), True
-        images = iter_images(stream, self.name, _count_events)
-        self._closing.callback(images.close)
-        return images, False
-
-    def _next_image(self) -> h5py.File:
-        image = next(self._images)
-        layout.check_datasets(image, self.name)
-        return image
+        self._check_padding = check_padding
+        self.name = source.name
+        self.meta, self._foreign = self._identify(source.first)
+        self.n_events = count_events(source.first) if source.is_file else None
 
     def _identify(self, image: h5py.File) -> tuple[EventMeta, bool]:
-        """Metadata of an image, and whether it comes without our attributes."""
+        """Metadata of an image whose datasets are in order; and whether it lacks attributes."""
+        layout.check_datasets(image, self.name)
         if "format" in image.attrs:
             return meta.read_attributes(image, self.name), False
         log.warning(
             "%s: no hitools attributes; assumed: columns %s and %s, GeV/c, rad, fm; "
             "system, energy and selection unknown",
             self.name,
-            ", ".join(layout.EVENT_COLUMNS),
-            ", ".join(layout.PARTICLE_COLUMNS),
+            ", ".join(EVENT_COLUMNS),
+            ", ".join(PARTICLE_COLUMNS),
         )
         return meta.foreign_attributes(image, self.name), True
 
     def __iter__(self) -> Iterator[EventBatch]:
         """All events in order."""
         before = 0
-        image: h5py.File | None = self._first
-        while image is not None:
+        for image in self._source:
+            if image is not self._source.first:
+                found, self._foreign = self._identify(image)
+                self.meta = meta.merge(self.meta, found)
             yield from self._batches(image, before)
-            before += len(image["events"])
-            try:
-                image = self._next_image()
-            except StopIteration:
-                return
-            found, self._foreign = self._identify(image)
-            self.meta = meta.merge(self.meta, found)
+            before += count_events(image)
 
     def _batches(self, image: h5py.File, before: int) -> Iterator[EventBatch]:
         """The batches of one image that follows `before` events of this source."""
@@ -140,6 +113,8 @@ class EventReader:
                 if self._foreign:
                     vectors = meta.foreign_attributes(image, where).event_vectors
                     consistency.require(batch, vectors, where, part.start)
+                if self._check_padding:
+                    layout.check_padding(image["particles"], part, counts[cut], where)
                 yield batch
 
     def rows(self) -> "RandomAccess":
@@ -147,13 +122,13 @@ class EventReader:
 
         Raises InputError for a stream.
         """
-        if not self._single:
+        if not self._source.is_file:
             raise InputError(f"{self.name}: a stream, expected a file (hi-cat makes one)")
-        return RandomAccess(self._first, self.name)
+        return RandomAccess(self._source.first, self.name)
 
     def close(self) -> None:
         """Close the source."""
-        self._closing.close()
+        self._source.close()
 
     def __enter__(self) -> Self:
         """Enter; the source is open already."""
@@ -199,18 +174,3 @@ class RandomAccess:
                 )
             )
         return EventBatch.concatenate(pieces).take(np.argsort(order, kind="stable"))
-
-
-def _count_events(file: h5py.File) -> int:
-    events = file.get("events")
-    return len(events) if isinstance(events, h5py.Dataset) else 0
-
-
-def _is_one_image(stream: BinaryIO) -> bool:
-    """Whether standard input is a plain file, at its start, that holds one image."""
-    status = os.fstat(stream.fileno())
-    if not stat.S_ISREG(status.st_mode) or stream.tell() != 0 or status.st_size < 56:
-        return False
-    header = stream.read(56)
-    stream.seek(0)
-    return image_length(header, "standard input") == status.st_size
