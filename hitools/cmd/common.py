@@ -20,6 +20,8 @@ from hitools import __version__
 from hitools.core.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from hitools.core.format.meta import EventMeta
     from hitools.core.format.provenance import Chain
 
@@ -115,6 +117,15 @@ def say(message: str, *, quiet: bool = False) -> None:
     """A sentence for the user, on stderr."""
     if not quiet:
         print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+
+
+def console(stream: Any = None) -> "Console":
+    """Where tables go: as wide as the terminal, and never cut off in a file or a pipe."""
+    from rich.console import Console
+
+    stream = stream or sys.stdout
+    width = None if stream.isatty() else 200
+    return Console(file=stream, width=width, highlight=False, soft_wrap=True)
 
 
 # Options that several commands share -------------------------------------------------------

@@ -237,8 +237,9 @@ def _write_json(
 def _print_table(
     quantities: "Sequence[Quantity]", remarks: Sequence[str], *, to_stderr: bool
 ) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from hitools.cmd.common import console
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("quantity", "value", "error", "floor", "unit"):
@@ -248,8 +249,7 @@ def _print_table(
         table.add_row(
             quantity.name, *("-" if math.isnan(x) else f"{x:.4g}" for x in numbers), quantity.unit
         )
-    stream = sys.stderr if to_stderr else sys.stdout
-    console = Console(file=stream, width=None if stream.isatty() else 120, soft_wrap=True)
-    console.print(table)
+    out = console(sys.stderr if to_stderr else sys.stdout)
+    out.print(table)
     for remark in remarks:
-        console.print(remark, highlight=False)
+        out.print(remark)
