@@ -8,15 +8,15 @@ a stream gets its end marker then. With an exception nothing is left behind and 
 open-ended, which its reader reports.
 """
 
+import io
 import os
 import shutil
 import stat
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, Self
 
 import h5py
 
@@ -26,6 +26,9 @@ from hitools.core.format import layout
 from hitools.core.format.images import LIBVER, ImageStreamWriter
 from hitools.core.format.layout import ON_A_PIPE, ON_DISK, Storage
 from hitools.core.format.meta import EventMeta, write_attributes
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 STANDARD_OUTPUT: Final = "-"
 _IMAGE_EVENTS: Final = 256
@@ -110,12 +113,18 @@ class _FileWriter:
         except OSError as error:
             raise InputError(f"{path}: cannot write: {error.strerror}") from None
         self._part = Path(name)
-        self._file = h5py.File(self._part, "w", libver=LIBVER)
+        self._sink = _Sink(self._part)
+        self._file = h5py.File(self._sink, "w", libver=LIBVER)
 
     def write(self, batch: EventBatch) -> None:
         self._buffer.add(batch)
         if self._buffer.n_events >= _FILE_BLOCK_EVENTS:
             self._flush()
+            self._check_sink()
+
+    def _check_sink(self) -> None:
+        if self._sink.failure is not None:
+            raise InputError(f"{self._path}: cannot write: {self._sink.failure.strerror}")
 
     def _flush(self) -> None:
         batch = self._buffer.take()
@@ -129,6 +138,8 @@ class _FileWriter:
         write_attributes(self._file, self.meta)
         self._file.attrs["complete"] = True
         self._file.close()
+        self._check_sink()
+        self._sink.close()
         self._publish()
 
     def _publish(self) -> None:
@@ -138,8 +149,9 @@ class _FileWriter:
         self._part.replace(self._path)
 
     def discard(self) -> None:
-        with suppress(OSError, RuntimeError):  # a full disk makes closing fail as well
-            self._file.close()
+        self._sink.give_up()
+        self._file.close()
+        self._sink.close()
         self._part.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -159,6 +171,39 @@ class _FileWriter:
         except BaseException:
             self.discard()
             raise
+
+
+class _Sink(io.FileIO):
+    """A file that takes note of a failed write and pretends that it went well.
+
+    The HDF5 library crashes at exit when it could not write (a full disk); so it never hears of
+    it, and whoever owns the sink looks at `failure`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "r+")
+        self.failure: OSError | None = None
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        view = memoryview(data).cast("B")
+        left = view
+        while left and self.failure is None:
+            try:
+                left = left[super().write(left) :]
+            except OSError as error:
+                self.failure = error
+        return len(view)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return size or 0
+
+    def give_up(self) -> None:
+        """From now on nothing is written."""
+        self.failure = self.failure or OSError(0, "given up")
 
 
 class _RedirectedWriter(_FileWriter):

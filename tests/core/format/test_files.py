@@ -1,0 +1,299 @@
+"""Event files: what is written is read, by us and by plain h5py, and damage is found."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from hitools.core.batch import EventBatch
+from hitools.core.errors import InputError
+from hitools.core.features import EVENT_COLUMNS
+from hitools.core.format.layout import Storage
+from hitools.core.format.meta import EventMeta, Selection
+from hitools.core.format.reader import open_events
+from hitools.core.format.writer import open_writer
+from tests.conftest import read_all
+
+META = EventMeta("O-O", 5360.0, Selection())
+
+
+def write(path: Path, batch: EventBatch, storage: Storage | None = None) -> Path:
+    with open_writer(path, META, storage) as out:
+        for start in range(0, len(batch), 7):
+            out.write(batch[start : start + 7])
+    return path
+
+
+def assert_same(a: EventBatch, b: EventBatch) -> None:
+    np.testing.assert_array_equal(a.events, b.events)
+    np.testing.assert_array_equal(a.particles, b.particles)
+    np.testing.assert_array_equal(a.offsets, b.offsets)
+    np.testing.assert_array_equal(a.weights_or_ones, b.weights_or_ones)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        Storage(),
+        Storage(gzip=0),
+        Storage(gzip=0, checksum=False),
+        Storage(gzip=9, slots=7),
+        Storage(gzip=1, checksum=False, slots=4096),
+    ],
+)
+def test_events_come_back_bit_for_bit_whatever_the_storage(tmp_path, oo, storage):
+    assert_same(read_all(write(tmp_path / "a.h5", oo, storage)), oo)
+
+
+def test_plain_h5py_sees_the_padded_arrays_of_the_paper(tmp_path, oo):
+    path = write(tmp_path / "a.h5", oo)
+    with h5py.File(path) as file:
+        events, particles = file["events"][:], file["particles"][:]
+    assert events.shape == (len(oo), 11)
+    assert particles.shape == (len(oo), oo.n_particles.max(), 6)
+    for k in range(len(oo)):
+        n = oo.n_particles[k]
+        np.testing.assert_array_equal(
+            particles[k, :n], oo.particles[oo.offsets[k] : oo.offsets[k + 1]]
+        )
+        assert not particles[k, n:].any()
+
+
+def test_events_of_0_1_and_20000_particles_and_weights_are_kept(tmp_path):
+    rng = np.random.default_rng(0)
+    counts = np.array([0, 1, 20_000, 3, 0])
+    pt, eta, phi = rng.uniform(0.1, 3, (3, counts.sum()))
+    batch = EventBatch.from_particles(
+        pt, eta, phi, counts, *np.ones((3, 5)), weights=np.arange(5) + 0.5
+    )
+    assert_same(read_all(write(tmp_path / "a.h5", batch)), batch)
+
+
+def test_weights_that_begin_late_are_1_before(tmp_path, oo):
+    late = EventBatch(
+        oo[5:].events, oo[5:].particles, oo[5:].offsets, np.full(115, 2, np.float32)
+    )
+    with open_writer(tmp_path / "a.h5", META) as out:
+        out.write(oo[:5])
+        out.write(late)
+    weights = read_all(tmp_path / "a.h5").weights
+    np.testing.assert_array_equal(weights, [1] * 5 + [2] * 115)
+
+
+def test_files_of_incompressible_particles_are_read(tmp_path):
+    """The library leaves the gzip filter out where it does not shrink a chunk."""
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2**32, (256, 6), dtype=np.uint32).view(np.float32)
+    bits[~np.isfinite(bits)] = 1
+    events = np.zeros((1, 11), np.float32)
+    events[0, -1] = 256
+    batch = EventBatch(events, bits, np.array([0, 256]))
+    assert_same(read_all(write(tmp_path / "a.h5", batch)), batch)
+
+
+def test_reading_keeps_to_the_particle_budget(tmp_path, oo):
+    path = write(tmp_path / "a.h5", oo)
+    with open_events(path, max_particles=1000) as events:
+        batches = list(events)
+    assert all(len(b.particles) <= 1000 or len(b) == 1 for b in batches)
+    assert len(batches) > 10
+    assert_same(EventBatch.concatenate(batches), oo)
+
+
+def test_single_events_are_fetched_in_any_order(tmp_path, oo):
+    path = write(tmp_path / "a.h5", oo)
+    rows = np.array([80, 3, 4, 5, 3, 119, 0])
+    with open_events(path) as events:
+        assert_same(events.rows().read(rows), oo.take(rows))
+
+
+def test_root_attributes_are_those_of_the_format_page(tmp_path, oo):
+    with h5py.File(write(tmp_path / "a.h5", oo)) as file:
+        attributes = dict(file.attrs)
+    assert attributes["format"] == "hitools-events"
+    assert bool(attributes["complete"])
+    assert list(attributes["event_columns"]) == list(EVENT_COLUMNS)
+    assert attributes["system"] == "O-O"
+    assert attributes["sqrt_s_nn_gev"] == 5360
+
+
+# Nothing half-written ----------------------------------------------------------------------
+
+
+def test_an_exception_leaves_neither_a_file_nor_a_part_of_one(tmp_path, oo):
+    (tmp_path / "a.h5").write_bytes(b"precious")
+    with pytest.raises(RuntimeError), open_writer(tmp_path / "a.h5", META) as out:
+        out.write(oo)
+        raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+    assert (tmp_path / "a.h5").read_bytes() == b"precious"
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, oo_path):
+    """A limit on file size stands in for the disk: the same failing write(2) in the library."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    result = subprocess.run(
+        [Path(sys.executable).parent / "hi-cat", oo_path, "-o", "full.h5"],
+        cwd=tmp_path,
+        preexec_fn=limit,
+        capture_output=True,
+        check=False,
+    )
+    message = result.stderr.decode()
+    assert result.returncode == 2, message
+    assert "full.h5" in message
+    assert message.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_whose_writer_was_killed_is_refused(tmp_path, oo):
+    path = write(tmp_path / "a.h5", oo)
+    with h5py.File(path, "a") as file:
+        del file.attrs["complete"]
+    with pytest.raises(InputError, match="not complete"):
+        open_events(path)
+
+
+# Damage ------------------------------------------------------------------------------------
+
+
+def damaged(path: Path, where: float) -> Path:
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * where)] ^= 0x10
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("storage", [Storage(), Storage(gzip=0)])
+@pytest.mark.parametrize("where", [0.3, 0.5, 0.7, 0.9])
+def test_a_flipped_bit_is_never_read_silently(tmp_path, oo, storage, where):
+    path = damaged(write(tmp_path / "a.h5", oo, storage), where)
+    with pytest.raises(InputError, match=r"a\.h5"):
+        read_all(path)
+
+
+def test_a_truncated_file_is_refused_with_its_size(tmp_path, oo):
+    path = write(tmp_path / "a.h5", oo)
+    data = path.read_bytes()
+    path.write_bytes(data[:100_000])
+    with pytest.raises(InputError, match=f"truncated: 100000 bytes of {len(data)}"):
+        open_events(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"HepMC::Version 3.02.06\n" * 10, "not an HDF5"),
+        (b"\x89HDF\r\n\x1a\n\x09" + bytes(100), "superblock version 9"),
+    ],
+)
+def test_something_else_is_refused_by_name(tmp_path, content, words):
+    path = tmp_path / "a.h5"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=words) as error:
+        open_events(path)
+    assert str(path) in str(error.value)
+
+
+def test_links_that_would_show_other_files_are_refused(tmp_path, oo):
+    secret = write(tmp_path / "secret.h5", oo)
+    for kind in ("external", "soft", "virtual"):
+        path = tmp_path / f"{kind}.h5"
+        with h5py.File(path, "w", libver="v110") as file:
+            with h5py.File(secret) as source:
+                source.copy("events", file)
+            if kind == "external":
+                file["particles"] = h5py.ExternalLink(str(secret), "/particles")
+            elif kind == "soft":
+                file["particles"] = h5py.SoftLink("/events")
+            else:
+                with h5py.File(secret) as source:
+                    layout = h5py.VirtualLayout(source["particles"].shape, np.float32)
+                    layout[:] = h5py.VirtualSource(source["particles"])
+                file.create_virtual_dataset("particles", layout)
+        with pytest.raises(InputError, match="plain dataset"):
+            read_all(path)
+
+
+# Files of others ---------------------------------------------------------------------------
+
+
+def foreign(path: Path, batch: EventBatch, **settings: object) -> Path:
+    """As another group's script writes it: padded arrays, no attributes."""
+    slots = int(batch.n_particles.max()) + 3
+    padded = np.zeros((len(batch), slots, 6), np.float32)
+    padded[np.arange(slots) < batch.n_particles[:, None]] = batch.particles
+    with h5py.File(path, "w") as file:
+        file.create_dataset("events", data=batch.events)
+        file.create_dataset("particles", data=padded, **settings)
+    return path
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"compression": "gzip", "shuffle": True}, {"chunks": (50, 64, 2)}]
+)
+def test_a_file_without_attributes_is_read_with_a_warning(tmp_path, oo, caplog, settings):
+    path = foreign(tmp_path / "theirs.h5", oo, **settings)
+    assert_same(read_all(path), oo)
+    assert "no hitools attributes; assumed: columns mean_pt" in caplog.text
+
+
+def test_a_file_in_double_precision_is_accepted(tmp_path, oo):
+    path = foreign(tmp_path / "theirs.h5", oo)
+    with h5py.File(path, "a") as file:
+        wide = file["events"][:].astype(np.float64)
+        del file["events"]
+        file["events"] = wide
+    assert_same(read_all(path), oo)
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [("sum_pt", 1.01), ("q_x", 1.05), ("psi_2", 1.5), ("mean_eta", 1.1), ("mean_phi", 1.3)],
+)
+def test_derived_columns_that_do_not_follow_are_refused_naming_event_and_column(
+    tmp_path, oo, column, change
+):
+    wrong = oo.events.copy()
+    wrong[17, EVENT_COLUMNS.index(column)] *= change
+    path = foreign(tmp_path / "theirs.h5", EventBatch(wrong, oo.particles, oo.offsets))
+    with pytest.raises(InputError, match=f"event 17: {column} is"):
+        read_all(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused_naming_the_event(tmp_path, oo, value):
+    particles = oo.particles.copy()
+    particles[oo.offsets[9] + 2, 4] = value
+    path = foreign(tmp_path / "theirs.h5", EventBatch(oo.events, particles, oo.offsets))
+    with pytest.raises(InputError, match="event 9: a particle's values are not finite"):
+        read_all(path)
+
+
+@pytest.mark.parametrize("claimed", [-1, 3.5, 5000])
+def test_an_impossible_number_of_particles_is_refused(tmp_path, oo, claimed):
+    path = foreign(tmp_path / "theirs.h5", oo)
+    with h5py.File(path, "a") as file:
+        file["events"][4, 10] = claimed
+    with pytest.raises(InputError, match="event 4: n_particles is"):
+        read_all(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("events", (5, 10)), ("particles", (5, 6)), ("particles", (4, 9, 6))]
+)
+def test_datasets_of_the_wrong_shape_are_refused(tmp_path, name, shape):
+    shapes = {"events": (5, 11), "particles": (5, 9, 6)} | {name: shape}
+    with h5py.File(tmp_path / "theirs.h5", "w") as file:
+        for key, value in shapes.items():
+            file[key] = np.zeros(value, np.float32)
+    with pytest.raises(InputError, match=f"{name}.*(expected|rows)"):
+        open_events(tmp_path / "theirs.h5")
