@@ -22,9 +22,7 @@ def test_picked_events_keep_their_particles_and_vectors(oo):
 def test_a_boolean_mask_picks_like_indices(oo):
     mask = oo.event("n_particles") > 300
     assert 0 < mask.sum() < len(oo)
-    np.testing.assert_array_equal(
-        oo.take(mask).particles, oo.take(np.flatnonzero(mask)).particles
-    )
+    np.testing.assert_array_equal(oo.take(mask).particles, oo.take(np.flatnonzero(mask)).particles)
 
 
 def test_slices_joined_again_are_the_whole(oo):
@@ -37,9 +35,7 @@ def test_joining_weighted_and_unweighted_events_fills_in_ones(oo):
     weighted = EventBatch(
         oo[:2].events, oo[:2].particles, oo[:2].offsets, np.array([2, 3], np.float32)
     )
-    np.testing.assert_array_equal(
-        EventBatch.concatenate([weighted, oo[2:4]]).weights, [2, 3, 1, 1]
-    )
+    np.testing.assert_array_equal(EventBatch.concatenate([weighted, oo[2:4]]).weights, [2, 3, 1, 1])
 
 
 @pytest.mark.parametrize("budget", [1, 100, 1000, 10**6])

@@ -12,7 +12,8 @@ def toy(seed: int = 0) -> tuple[EventBatch, list[np.ndarray]]:
     rng = np.random.default_rng(seed)
     counts = np.array([5, 1, 0, 40])
     events = [
-        np.stack([rng.exponential(1, n), rng.uniform(-2, 2, n), rng.uniform(-9, 9, n)]) for n in counts
+        np.stack([rng.exponential(1, n), rng.uniform(-2, 2, n), rng.uniform(-9, 9, n)])
+        for n in counts
     ]
     pt, eta, phi = np.concatenate(events, axis=1)
     geometry = rng.uniform(1, 9, (3, 4))

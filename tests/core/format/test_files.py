@@ -74,9 +74,7 @@ def test_events_of_0_1_and_20000_particles_and_weights_are_kept(tmp_path):
 
 
 def test_weights_that_begin_late_are_1_before(tmp_path, oo):
-    late = EventBatch(
-        oo[5:].events, oo[5:].particles, oo[5:].offsets, np.full(115, 2, np.float32)
-    )
+    late = EventBatch(oo[5:].events, oo[5:].particles, oo[5:].offsets, np.full(115, 2, np.float32))
     with open_writer(tmp_path / "a.h5", META) as out:
         out.write(oo[:5])
         out.write(late)

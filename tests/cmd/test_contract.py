@@ -1,0 +1,204 @@
+"""What every command keeps: help, version, messages, exit status, and the ends of pipes.
+
+Real commands in real pipes; DESIGN's command contract is what is asserted.
+"""
+
+import importlib.metadata
+import os
+import pty
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import h5py
+import pytest
+
+from hitools import __version__
+from tests.conftest import SCRIPTS, assert_one_line_error, read_all, script
+
+COMMANDS = sorted(
+    entry.name
+    for entry in importlib.metadata.entry_points(group="console_scripts")
+    if entry.value.startswith("hitools.")
+)
+
+
+def test_all_commands_are_installed():
+    assert {"hi-cat", "hi-info", "hi-mc", "hi-prep"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_answers_at_once(run, name):
+    """0.3 s for the process; the fastest of five, since the machine has other work."""
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        result = run(name, "--help")
+        seconds.append(time.perf_counter() - start)
+        assert result.returncode == 0
+        assert result.stderr == b""
+        assert f"Usage: {name}".encode() in result.stdout
+    assert min(seconds) < 0.3
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_version_is_that_of_the_package(run, name):
+    result = run(name, "--version")
+    assert result.stdout.decode() == f"{name} {__version__}\n"
+    assert result.returncode == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_unknown_option_is_one_line_and_status_2(run, name):
+    assert_one_line_error(run(name, "--no-such-option"), name, "--no-such-option")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_man_page_with_its_options(run, name):
+    page = Path(__file__).parents[2] / "man" / f"{name}.1"
+    text = page.read_text().replace("\\-", "-")
+    words = run(name, "--help").stdout.decode().split()
+    options = {word.strip(",;.()[]") for word in words if word.startswith("--")}
+    missing = {option for option in options if option not in text}
+    assert not missing
+
+
+# The ends of pipes -------------------------------------------------------------------------
+
+
+def test_one_file_two_files_and_streams_are_read_alike(pipe, oo_path):
+    for line, events in [
+        (f"hi-info --json {oo_path}", 120),
+        (f"cat {oo_path} {oo_path} | hi-info --json -", 240),
+        (f"hi-cat {oo_path} | hi-info --json", 120),
+        (f"hi-cat {oo_path} --head 7 | hi-info --json -", 7),
+        (f"hi-info --json < {oo_path}", 120),
+        (f"cat <(hi-cat {oo_path}) {oo_path} <(hi-cat {oo_path}) | hi-info --json", 360),
+        (f"hi-cat {oo_path} | tee copy.h5 | hi-info --json && hi-info --json copy.h5", 120),
+    ]:
+        result = pipe(line)
+        assert result.returncode == 0, result.stderr
+        assert result.stderr == b""
+        assert f'"n_events": {events},'.encode() in result.stdout
+
+
+def test_redirected_output_is_one_ordinary_file(pipe, tmp_path, oo, oo_path):
+    assert pipe(f"hi-cat {oo_path} > copy.h5").returncode == 0
+    with h5py.File(tmp_path / "copy.h5") as file:
+        assert file["events"].shape == (120, 11)
+        assert "continues" not in file.attrs
+    assert (read_all(tmp_path / "copy.h5").particles == oo.particles).all()
+
+
+def test_a_reader_that_stops_early_ends_the_writer_silently(pipe, oo_path):
+    result = pipe(
+        f"set +o pipefail; hi-cat {' '.join([str(oo_path)] * 40)} | head -c 100 > /dev/null; "
+        'echo "${PIPESTATUS[0]}"'
+    )
+    assert result.stderr == b""
+    assert result.stdout.strip() == str(128 + signal.SIGPIPE).encode()
+
+
+def test_head_of_an_endless_stream_ends(pipe, oo_path):
+    """The writer on the left never stops by itself."""
+    result = pipe(
+        f"set +o pipefail; while cat {oo_path}; do :; done 2>/dev/null | hi-cat --head 300 "
+        "| hi-info --json"
+    )
+    assert result.returncode == 0, result.stderr
+    assert b'"n_events": 300,' in result.stdout
+
+
+def test_an_upstream_that_is_killed_is_an_error_downstream(tmp_path, oo_path):
+    """The writer dies in the middle; what it sent so far is whole images."""
+    env = os.environ | {"PATH": f"{SCRIPTS}:{os.environ['PATH']}"}
+    # The first part of a stream, then silence, then death by SIGKILL.
+    upstream = subprocess.Popen(
+        ["bash", "-c", f"hi-cat {oo_path} | head -c 300000; exec sleep 60"],
+        stdout=subprocess.PIPE,
+        env=env,
+        stderr=subprocess.DEVNULL,
+    )
+    reader = subprocess.Popen(
+        [script("hi-cat"), "-", "-o", "copy.h5"],
+        stdin=upstream.stdout,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+    )
+    assert upstream.stdout is not None
+    upstream.stdout.close()
+    time.sleep(1.5)
+    upstream.kill()
+    out, err = reader.communicate(timeout=60)
+    assert reader.returncode == 2
+    assert out == b""
+    assert err.decode().count("\n") == 1
+    assert "events in" in err.decode()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_fails_in_the_middle_makes_the_whole_pipe_fail(pipe, oo_path):
+    """hi-cat passes on what arrived, but never an end marker that would vouch for it."""
+    result = pipe(f"head -c 400000 {oo_path} | hi-cat | hi-info; echo ${{PIPESTATUS[@]}}")
+    assert result.stdout.strip() == b"0 2 2"
+
+
+def test_output_to_a_full_device_is_one_line(pipe, oo_path):
+    result = pipe(f"hi-cat {oo_path} - </dev/null > /dev/full")
+    assert result.returncode == 2
+    result = pipe(f"hi-cat {oo_path} > /dev/full")
+    assert_one_line_error(result, "hi-cat", "No space left on device")
+    result = pipe(f"hi-info {oo_path} > /dev/full")
+    assert result.returncode == 2
+    assert b"Traceback" not in result.stderr
+
+
+def test_binary_output_to_a_terminal_is_refused(oo_path):
+    ours, theirs = pty.openpty()
+    result = subprocess.run(
+        [script("hi-cat"), oo_path], stdout=theirs, stderr=subprocess.PIPE, check=False
+    )
+    os.close(theirs)
+    os.close(ours)
+    assert result.returncode == 2
+    assert "terminal" in result.stderr.decode()
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_input_from_a_terminal_is_asked_for_not_waited_for():
+    ours, theirs = pty.openpty()
+    result = subprocess.run(
+        [script("hi-info")], stdin=theirs, capture_output=True, timeout=20, check=False
+    )
+    os.close(theirs)
+    os.close(ours)
+    assert_one_line_error(result, "input")
+
+
+def test_an_interrupt_is_status_130_and_leaves_nothing(tmp_path, oo_path):
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [script("hi-cat"), "-", "-o", "copy.h5"], stdin=reader, cwd=tmp_path, stderr=subprocess.PIPE
+    )
+    os.close(reader)
+    os.write(writer, oo_path.read_bytes()[:1000])
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    os.close(writer)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["hi-cat", "hi-info"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "No such file"), (b"", "empty"), (b"not events at all" * 9, "not an HDF5")],
+)
+def test_bad_input_is_one_line_that_names_the_file(run, tmp_path, name, content, words):
+    if content is not None:
+        (tmp_path / "bad.h5").write_bytes(content)
+    assert_one_line_error(run(name, "bad.h5"), "bad.h5", words)
