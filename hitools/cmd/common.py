@@ -36,12 +36,15 @@ class Command(click.Command):
     """A click command that ends as the contract says."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ARG002
-        """Run and exit the process."""
+        """Run with these words (or those of the command line) and exit the process."""
         name = self.name or "hitools"
         _log_to_stderr(name)
         try:
-            status = super().main(prog_name=name, standalone_mode=False)
+            # Not click's own main(), which turns a closed pipe into exit status 1.
+            with self.make_context(name, list(args[0]) if args else sys.argv[1:]) as context:
+                self.invoke(context)
             sys.stdout.flush()
+            status = 0
         except click.exceptions.Exit as done:
             status = done.exit_code
         except click.ClickException as error:
@@ -54,7 +57,7 @@ class Command(click.Command):
             _leave(EXIT_INTERRUPTED)
         except OSError as error:
             _fail(name, f"{error.filename or 'input or output'}: {error.strerror or error}")
-        _leave(status or 0)
+        _leave(status)
 
 
 def command(

@@ -131,6 +131,7 @@ def test_an_upstream_that_is_killed_is_an_error_downstream(tmp_path, oo_path):
     upstream.stdout.close()
     time.sleep(1.5)
     upstream.kill()
+    upstream.wait()
     out, err = reader.communicate(timeout=60)
     assert reader.returncode == 2
     assert out == b""

@@ -84,7 +84,7 @@ def test_check_does_not_hold_generated_event_vectors_against_the_particles(run, 
 
 
 def test_quantiles_of_many_values_stay_close_in_bounded_memory():
-    from hitools.core.summary import _KEPT_VALUES, _Columns, QUANTILES
+    from hitools.core.summary import _KEPT_VALUES, QUANTILES, _Columns
 
     rng = np.random.default_rng(0)
     columns = _Columns(1)

@@ -22,8 +22,8 @@ def toy(seed: int = 0) -> tuple[EventBatch, list[np.ndarray]]:
 
 def test_event_columns_are_what_a_plain_loop_over_particles_gives():
     batch, events = toy()
-    for k, (pt, eta, phi) in enumerate(events):
-        phi = [math.atan2(math.sin(x), math.cos(x)) for x in phi]
+    for k, (pt, eta, turned) in enumerate(events):
+        phi = [math.atan2(math.sin(x), math.cos(x)) for x in turned]
         n = len(pt)
         q_x = sum(p * math.cos(2 * f) for p, f in zip(pt, phi, strict=True))
         q_y = sum(p * math.sin(2 * f) for p, f in zip(pt, phi, strict=True))

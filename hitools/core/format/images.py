@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
@@ -59,6 +59,15 @@ def open_image(file: str | Path | BinaryIO | IO[bytes], where: str) -> h5py.File
         raise InputError(f"{where}: HDF5 cannot open it: {error}") from None
 
 
+@contextmanager
+def damage_told(where: str) -> Iterator[None]:
+    """Whatever HDF5 says of damaged bytes becomes an InputError that names the place."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, zlib.error) as error:
+        raise InputError(f"{where}: damaged: {error}") from None
+
+
 def count_events(file: h5py.File) -> int:
     """Every format of ours has a dataset `events` with one row per event."""
     events = file.get("events")
@@ -91,15 +100,17 @@ def iter_images(stream: BinaryIO, where: str) -> Generator[h5py.File]:
         length = image_length(header, place() if images else where)
         body, body_checksum = _read_body(stream, header, length, checksum, place())
         with body, open_image(body, place()) as file:
-            count = count_events(file)
-            continues = file.attrs.get("continues")
+            with damage_told(place()):
+                count = count_events(file)
+                continues = file.attrs.get("continues")
+                is_end = continues is not None and bool(file.attrs.get("stream_end", False))
             if continues is None and index:
                 raise InputError(f"{place()}: {_NO_MARKER}")
             if continues is not None and continues != index:
                 raise InputError(
                     f"{place()}: piece {index} of the stream expected, piece {continues} found"
                 )
-            if continues is not None and file.attrs.get("stream_end", False):
+            if is_end:
                 _check_marker(file, checksum, stream_events, place())
                 index = checksum = stream_events = 0
             elif continues is not None:
@@ -144,10 +155,11 @@ def _read_body(
 
 
 def _check_marker(file: h5py.File, checksum: int, events: int, where: str) -> None:
-    claimed = int(file.attrs["n_events"])
+    with damage_told(where):
+        claimed, expected = int(file.attrs["n_events"]), int(file.attrs["checksum"])
     if claimed != events:
         raise InputError(f"{where}: the end marker counts {claimed} events, {events} arrived")
-    if int(file.attrs["checksum"]) != checksum:
+    if expected != checksum:
         raise InputError(f"{where}: the checksum of the stream differs: its bytes were damaged")
 
 
@@ -191,7 +203,11 @@ class ImageSource:
                 raise InputError(f"{path}: {error.strerror}") from None
             self.is_file = path.is_file() and _is_one_image(stream)
         if self.is_file:
-            return iter([self._closing.enter_context(open_image(whole, self.name))])
+            image = self._closing.enter_context(open_image(whole, self.name))
+            if "continues" not in image.attrs:
+                return iter([image])
+            self.is_file = False  # the first piece of a stream, and all that there is
+            stream.seek(0)
         images = iter_images(stream, self.name)
         self._closing.callback(images.close)
         return images

@@ -22,6 +22,7 @@ from hitools.core.features import (
     Float32Array,
     IntArray,
 )
+from hitools.core.format.images import damage_told
 
 _N_EVENT: Final = len(EVENT_COLUMNS)
 _N_PARTICLE: Final = len(PARTICLE_COLUMNS)
@@ -173,7 +174,8 @@ def read_events(file: h5py.File, rows: slice, where: str) -> tuple[Float32Array,
     Returns:
         (n, 11) float32 and (n,) int64. Raises InputError naming the first bad event.
     """
-    events = np.asarray(file["events"][rows], dtype=np.float32)
+    with damage_told(f"{where}: events {rows.start} to {rows.stop - 1}"):
+        events = np.asarray(file["events"][rows], dtype=np.float32)
     finite = np.isfinite(events).all(axis=1)
     if not finite.all():
         bad = int(np.argmin(finite))
@@ -198,11 +200,9 @@ def read_batch(
 
     Raises InputError where a checksum fails or a value is not finite.
     """
-    try:
+    with damage_told(f"{where}: events {rows.start} to {rows.stop - 1}"):
         particles = read_particles(file["particles"], rows.start, counts)
         weights = file["weights"][rows].astype(np.float32) if "weights" in file else None
-    except (OSError, zlib.error) as error:
-        raise InputError(f"{where}: events {rows.start} to {rows.stop - 1}: {error}") from None
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     batch = EventBatch(events, particles, offsets, weights)
     finite = np.isfinite(particles).all(axis=1)
@@ -221,10 +221,8 @@ def check_padding(dataset: h5py.Dataset, rows: slice, counts: IntArray, where: s
     at_once = max(_SLAB_SLOTS // max(slots, 1), 1)
     for begin in range(rows.start, rows.stop, at_once):
         end = min(begin + at_once, rows.stop)
-        try:
+        with damage_told(f"{where}: events {begin} to {end - 1}"):
             slab = dataset[begin:end]
-        except OSError as error:
-            raise InputError(f"{where}: events {begin} to {end - 1}: {error}") from None
         padding = np.arange(slots) >= counts[begin - rows.start : end - rows.start, None]
         dirty = (slab != 0).any(axis=2) & padding
         if dirty.any():

@@ -18,7 +18,7 @@ from hitools.core.batch import EventBatch, runs_by_budget
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_COLUMNS, PARTICLE_COLUMNS
 from hitools.core.format import consistency, layout, meta
-from hitools.core.format.images import ImageSource, count_events
+from hitools.core.format.images import ImageSource, count_events, damage_told
 from hitools.core.format.meta import EventMeta
 
 log = logging.getLogger(__name__)
@@ -78,9 +78,10 @@ class EventReader:
 
     def _identify(self, image: h5py.File) -> tuple[EventMeta, bool]:
         """Metadata of an image whose datasets are in order; and whether it lacks attributes."""
-        layout.check_datasets(image, self.name)
-        if "format" in image.attrs:
-            return meta.read_attributes(image, self.name), False
+        with damage_told(self.name):
+            layout.check_datasets(image, self.name)
+            if "format" in image.attrs:
+                return meta.read_attributes(image, self.name), False
         log.warning(
             "%s: no hitools attributes; assumed: columns %s and %s, GeV/c, rad, fm; "
             "system, energy and selection unknown",

@@ -124,9 +124,14 @@ def test_root_attributes_are_those_of_the_format_page(tmp_path, oo):
 
 def test_an_exception_leaves_neither_a_file_nor_a_part_of_one(tmp_path, oo):
     (tmp_path / "a.h5").write_bytes(b"precious")
-    with pytest.raises(RuntimeError), open_writer(tmp_path / "a.h5", META) as out:
-        out.write(oo)
-        raise RuntimeError
+
+    def write_and_fail() -> None:
+        with open_writer(tmp_path / "a.h5", META) as out:
+            out.write(oo)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_and_fail()
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
     assert (tmp_path / "a.h5").read_bytes() == b"precious"
 

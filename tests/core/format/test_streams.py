@@ -10,10 +10,10 @@ import pytest
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
 from hitools.core.format.images import image_length
+from hitools.core.format.layout import ON_A_PIPE
 from hitools.core.format.meta import EventMeta
 from hitools.core.format.reader import open_events
 from hitools.core.format.writer import _StreamWriter
-from hitools.core.format.layout import ON_A_PIPE
 from tests.conftest import read_all
 
 
@@ -71,7 +71,7 @@ def test_a_stream_without_events_is_no_error(tmp_path, oo):
 def test_a_stream_with_any_image_missing_is_an_error(tmp_path, oo, drop):
     images = images_of(stream_of(oo))
     del images[drop]
-    with pytest.raises(InputError, match="end marker|piece"):
+    with pytest.raises(InputError, match=r"end marker|piece"):
         read_bytes(tmp_path, b"".join(images))
 
 
