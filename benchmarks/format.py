@@ -20,6 +20,7 @@ REPEATS = 5
 
 
 def main(path: Path) -> None:
+    """Measure and print."""
     gzipped = n_events = n_particles = 0
     packer = zlib.compressobj(1)
     with open_events(path) as events:
@@ -45,9 +46,8 @@ def main(path: Path) -> None:
     ratios = [a / b for a, b in zip(whole, ours, strict=True)]
     print(f"padded array whole: {statistics.median(whole):.2f} s")
     print(f"our reader:         {statistics.median(ours):.2f} s")
-    print(
-        f"ratio pair by pair: {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
-    )
+    low, high = min(ratios), max(ratios)
+    print(f"ratio pair by pair: {statistics.median(ratios):.1f} ({low:.1f} to {high:.1f})")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ never stored, compressed or read, and a single event can be fetched alone. The f
 decodes such chunks itself, many at a time; every other layout goes through the HDF5 library.
 """
 
+import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -205,8 +206,8 @@ def read_batch(
         weights = file["weights"][rows].astype(np.float32) if "weights" in file else None
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     batch = EventBatch(events, particles, offsets, weights)
-    finite = np.isfinite(particles).all(axis=1)
-    if not finite.all():
+    if not np.isfinite(particles).all():
+        finite = np.isfinite(particles).all(axis=1)
         bad = rows.start + int(batch.event_of_particle[np.argmin(finite)])
         raise InputError(f"{where}: event {bad}: a particle's values are not finite")
     if weights is not None and not (np.isfinite(weights) & (weights >= 0)).all():
@@ -273,13 +274,10 @@ def _read_by_event(dataset: h5py.Dataset, start: int, counts: IntArray) -> Float
     compressed = dataset.compression == "gzip"
     trailer = 4 if dataset.fletcher32 else 0
 
-    def decode(chunk_range: range, data: list[bytes]) -> Float32Array:
-        n = len(data)
+    def decode(data: list[bytes], kept: list[int]) -> Float32Array:
         if compressed:
-            planes = np.frombuffer(
-                b"".join([zlib.decompress(memoryview(d)[: len(d) - trailer]) for d in data]),
-                np.uint8,
-            ).reshape(n, 4, slots * _N_PARTICLE)
+            plain = [zlib.decompress(chunk[: len(chunk) - trailer]) for chunk in data]
+            planes = np.frombuffer(b"".join(plain), np.uint8).reshape(len(data), 4, -1)
             words = planes[:, 3].astype(np.uint32)
             for byte in (2, 1, 0):
                 words <<= 8
@@ -287,21 +285,22 @@ def _read_by_event(dataset: h5py.Dataset, start: int, counts: IntArray) -> Float
             values = words.view(np.float32)
         else:
             values = np.frombuffer(b"".join(data), "<f4")
-        values = values.reshape(n, slots, _N_PARTICLE)
-        return values[np.arange(slots) < filled[chunk_range.start : chunk_range.stop, None]]
+        padded = values.reshape(len(data), slots, _N_PARTICLE)
+        return np.concatenate([chunk[:n] for chunk, n in zip(padded, kept, strict=True)])
 
-    with ThreadPoolExecutor(4) as pool:
-        decoded = []
+    read_chunk = dataset.id.read_direct_chunk
+    places = list(zip((start + event).tolist(), slot.tolist(), [0] * len(event), strict=True))
+    # A pool per call: threads that outlive it would be missing in a forked child.
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        tasks = []
         for begin in range(0, len(event), _CHUNKS_PER_TASK):
-            task = range(begin, min(begin + _CHUNKS_PER_TASK, len(event)))
-            stored = [
-                dataset.id.read_direct_chunk((start + int(event[i]), int(slot[i]), 0)) for i in task
-            ]
+            stored = [read_chunk(place) for place in places[begin : begin + _CHUNKS_PER_TASK]]
             if any(skipped for skipped, _ in stored):  # chunks that a filter could not shrink
                 return _read_slabs(dataset, start, counts)
-            decoded.append(pool.submit(decode, task, [data for _, data in stored]))
+            kept = filled[begin : begin + _CHUNKS_PER_TASK].tolist()
+            tasks.append(pool.submit(decode, [data for _, data in stored], kept))
         return np.concatenate(
-            [np.zeros((0, _N_PARTICLE), np.float32), *(task.result() for task in decoded)]
+            [np.zeros((0, _N_PARTICLE), np.float32), *(task.result() for task in tasks)]
         )
 
 
