@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import h5py
@@ -91,6 +92,38 @@ def test_files_of_incompressible_particles_are_read(tmp_path):
     events[0, -1] = 256
     batch = EventBatch(events, bits, np.array([0, 256]))
     assert_same(read_all(write(tmp_path / "a.h5", batch)), batch)
+
+
+def test_what_lies_wholly_in_the_padding_is_not_stored(tmp_path, oo):
+    """A chunk per started 128 particles of an event, though Nmax is several times the mean."""
+    with h5py.File(write(tmp_path / "a.h5", oo)) as file:
+        particles = file["particles"]
+        slots = particles.chunks[1]
+        assert particles.chunks == (1, slots, 6)
+        assert particles.id.get_num_chunks() == np.ceil(oo.n_particles / slots).sum()
+        assert particles.shape[1] > 3 * oo.n_particles.mean()
+
+
+def test_a_file_is_hardly_larger_than_the_gzip_of_its_real_rows(tmp_path, oo):
+    many = EventBatch.concatenate([oo] * 10)
+    path = write(tmp_path / "a.h5", many)
+    gzipped = len(zlib.compress(oo.particles.tobytes(), 1)) * 10
+    assert path.stat().st_size < 1.1 * gzipped
+
+
+def test_particles_are_read_from_their_own_chunks_alone(tmp_path, oo):
+    """Every other chunk of the file is overwritten; reading one event does not notice."""
+    path = write(tmp_path / "a.h5", oo)
+    with h5py.File(path) as file:
+        chunks = []
+        file["particles"].id.chunk_iter(chunks.append)
+    data = bytearray(path.read_bytes())
+    for chunk in chunks:
+        if chunk.chunk_offset[0] != 60:
+            data[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
+    path.write_bytes(data)
+    with open_events(path) as events:
+        assert_same(events.rows().read(np.array([60])), oo[60:61])
 
 
 def test_reading_keeps_to_the_particle_budget(tmp_path, oo):
