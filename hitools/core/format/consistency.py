@@ -12,7 +12,7 @@ import numpy as np
 
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
-from hitools.core.features import EVENT_INDEX, GEOMETRY_COLUMNS, segment_sums
+from hitools.core.features import EVENT_INDEX, GEOMETRY_COLUMNS, IntArray, segment_sums
 from hitools.core.format.meta import EventVectors
 
 _TOLERANCE: Final = 2e-5
@@ -33,10 +33,10 @@ class Mismatch:
         return f"{self.column} is {self.stored:g}, its particles give {self.computed:g}"
 
 
-def require(batch: EventBatch, vectors: EventVectors, where: str, first_event: int) -> None:
-    """Raise InputError for the first mismatch of the batch."""
+def require(batch: EventBatch, vectors: EventVectors, where: str, indices: IntArray) -> None:
+    """Raise InputError for a mismatch in the batch, whose events have these (n_events,) indices."""
     for mismatch in mismatches(batch, vectors):
-        raise InputError(f"{where}: event {first_event + mismatch.event}: {mismatch}")
+        raise InputError(f"{where}: event {indices[mismatch.event]}: {mismatch}")
 
 
 def mismatches(batch: EventBatch, vectors: EventVectors) -> Iterator[Mismatch]:

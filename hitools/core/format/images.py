@@ -174,9 +174,15 @@ class ImageSource:
         is_file: whether it is one ordinary file, in which any row can be reached.
     """
 
-    def __init__(self, source: str | Path) -> None:
-        """Open; raises InputError where it is missing, empty, cut off or not HDF5."""
-        self.name = "standard input" if str(source) == STANDARD_INPUT else str(source)
+    def __init__(self, source: str | Path | BinaryIO) -> None:
+        """Open; raises InputError where it is missing, empty, cut off or not HDF5.
+
+        A stream (a pipe that was looked at already) is read from where it stands and stays open.
+        """
+        if isinstance(source, str | Path):
+            self.name = "standard input" if str(source) == STANDARD_INPUT else str(source)
+        else:
+            self.name = source.name
         self.is_file = False
         self._closing = ExitStack()
         try:
@@ -186,13 +192,16 @@ class ImageSource:
             self._closing.close()
             raise
 
-    def _open(self, source: str | Path) -> Iterator[h5py.File]:
-        if str(source) == STANDARD_INPUT:
-            stream: BinaryIO = sys.stdin.buffer
+    def _open(self, source: str | Path | BinaryIO) -> Iterator[h5py.File]:
+        stream: BinaryIO
+        whole: BinaryIO | Path
+        if not isinstance(source, str | Path):
+            stream = whole = source
+        elif str(source) == STANDARD_INPUT:
+            stream = whole = sys.stdin.buffer
             if stream.isatty():
                 raise InputError("standard input is a terminal: name a file, or pipe events in")
             self.is_file = _is_one_image(stream)
-            whole: BinaryIO | Path = stream
         else:
             whole = path = Path(source)
             if path.is_dir():

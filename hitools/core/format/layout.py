@@ -7,6 +7,7 @@ decodes such chunks itself, many at a time; every other layout goes through the 
 
 import os
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -23,10 +24,12 @@ from hitools.core.features import (
     Float32Array,
     IntArray,
 )
+from hitools.core.format.faults import BAD_WEIGHT, NOT_FINITE, WRONG_COUNT, Fault
 from hitools.core.format.images import damage_told
 
 _N_EVENT: Final = len(EVENT_COLUMNS)
 _N_PARTICLE: Final = len(PARTICLE_COLUMNS)
+_COUNT: Final = EVENT_INDEX["n_particles"]
 _EVENT_ROWS_PER_CHUNK: Final = 1024
 _SLAB_SLOTS: Final = 1 << 22
 """Particle slots (100 MB) that the library path reads at once from files of others."""
@@ -135,26 +138,31 @@ def _write_plain_chunks(particles: h5py.Dataset, batch: EventBatch, start: int) 
             particles.id.write_direct_chunk(place, chunk)
 
 
-def check_datasets(file: h5py.File, where: str) -> None:
-    """Refuse a file whose datasets cannot be events, or that would read other files.
+def plain_dataset(file: h5py.File, name: str, where: str) -> h5py.Dataset:
+    """A dataset whose bytes are in this very file.
 
     External links, external storage and virtual datasets can make a file show the contents of
     any other file of the reader's: a file of events has no use for them.
 
-    Raises InputError.
+    Raises InputError where it is missing or not plain.
     """
+    if name not in file:
+        raise InputError(f"{where}: no dataset {name!r}: not an event file")
+    own = isinstance(file.get(name, getlink=True), h5py.HardLink)
+    dataset = file.get(name) if own else None
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise InputError(f"{where}: {name!r} must be a plain dataset, no link or virtual one")
+    return dataset
+
+
+def check_datasets(file: h5py.File, where: str) -> None:
+    """Raise InputError for a file whose datasets cannot be events."""
     shapes = {"events": (_N_EVENT,), "particles": (None, _N_PARTICLE), "weights": ()}
     n_events = None
     for name, tail in shapes.items():
-        if name not in file:
-            if name == "weights":
-                continue
-            raise InputError(f"{where}: no dataset {name!r}: not an event file")
-        dataset = (
-            file.get(name) if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
-        )
-        if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-            raise InputError(f"{where}: {name!r} must be a plain dataset, no link or virtual one")
+        if name == "weights" and name not in file:
+            continue
+        dataset = plain_dataset(file, name, where)
         fits = len(dataset.shape) == 1 + len(tail) and all(
             want in (None, have) for want, have in zip(tail, dataset.shape[1:], strict=True)
         )
@@ -169,55 +177,88 @@ def check_datasets(file: h5py.File, where: str) -> None:
             raise InputError(f"{where}: {name!r} has {len(dataset)} rows, 'events' has {n_events}")
 
 
-def read_events(file: h5py.File, rows: slice, where: str) -> tuple[Float32Array, IntArray]:
-    """Event vectors and checked numbers of particles of these rows.
-
-    Returns:
-        (n, 11) float32 and (n,) int64. Raises InputError naming the first bad event.
-    """
+def read_events(file: h5py.File, rows: slice, where: str) -> Float32Array:
+    """(n, 11) float32: the event vectors of these rows, as they are."""
     with damage_told(f"{where}: events {rows.start} to {rows.stop - 1}"):
-        events = np.asarray(file["events"][rows], dtype=np.float32)
-    finite = np.isfinite(events).all(axis=1)
-    if not finite.all():
-        bad = int(np.argmin(finite))
-        column = EVENT_COLUMNS[int(np.argmin(np.isfinite(events[bad])))]
-        raise InputError(f"{where}: event {rows.start + bad}: {column} is not finite")
-    claimed = events[:, EVENT_INDEX["n_particles"]]
-    slots = file["particles"].shape[1]
-    good = (claimed == np.round(claimed)) & (claimed >= 0) & (claimed <= slots)
-    if not good.all():
-        bad = int(np.argmin(good))
-        raise InputError(
-            f"{where}: event {rows.start + bad}: n_particles is {claimed[bad]:g}, "
-            f"expected a whole number from 0 to {slots}"
-        )
-    return events, claimed.astype(np.int64)
+        return np.asarray(file["events"][rows], dtype=np.float32)
+
+
+def counts_of(events: Float32Array, slots: int) -> IntArray:
+    """(n,) int64 particles to read per event: n_particles, or 0 where that cannot be."""
+    claimed = events[:, _COUNT]
+    with np.errstate(invalid="ignore"):
+        good = (claimed == np.round(claimed)) & (claimed >= 0) & (claimed <= slots)
+    return np.where(good, claimed, 0).astype(np.int64)
 
 
 def read_batch(
     file: h5py.File, rows: slice, events: Float32Array, counts: IntArray, where: str
 ) -> EventBatch:
-    """The events of these rows with their particles packed.
+    """The events of these rows with their particles packed, as they are (see the faults below).
 
-    Raises InputError where a checksum fails or a value is not finite.
+    Raises InputError where a checksum fails.
     """
     with damage_told(f"{where}: events {rows.start} to {rows.stop - 1}"):
         particles = read_particles(file["particles"], rows.start, counts)
         weights = file["weights"][rows].astype(np.float32) if "weights" in file else None
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    batch = EventBatch(events, particles, offsets, weights)
-    if not np.isfinite(particles).all():
-        finite = np.isfinite(particles).all(axis=1)
-        bad = rows.start + int(batch.event_of_particle[np.argmin(finite)])
-        raise InputError(f"{where}: event {bad}: a particle's values are not finite")
-    if weights is not None and not (np.isfinite(weights) & (weights >= 0)).all():
-        bad = rows.start + int(np.argmin(np.isfinite(weights) & (weights >= 0)))
-        raise InputError(f"{where}: event {bad}: its weight is negative or not finite")
-    return batch
+    return EventBatch(events, particles, offsets, weights)
 
 
-def check_padding(dataset: h5py.Dataset, rows: slice, counts: IntArray, where: str) -> None:
-    """Read these events whole, padding included; raise InputError where padding is not 0."""
+def faults(batch: EventBatch, slots: int) -> list[Fault]:
+    """What is wrong with the events of a batch that was just read, by their place in it.
+
+    Args:
+        batch: the events as they are in the file.
+        slots: second dimension of `particles`.
+    """
+    return [*event_faults(batch.events, slots), *_particle_faults(batch)]
+
+
+def event_faults(events: Float32Array, slots: int) -> list[Fault]:
+    """Event vectors that are not finite or that count more particles than there are slots."""
+    finite = np.isfinite(events)
+    claimed = events[:, _COUNT]
+    faults = []
+    for row in np.flatnonzero(~finite.all(axis=1) | (claimed != counts_of(events, slots))):
+        if finite[row].all():
+            detail = f"n_particles is {claimed[row]:g}, expected a whole number from 0 to {slots}"
+            faults.append(Fault(int(row), WRONG_COUNT, detail))
+        else:
+            column = EVENT_COLUMNS[int(np.argmin(finite[row]))]
+            faults.append(Fault(int(row), NOT_FINITE, f"{column} is not finite"))
+    return faults
+
+
+def _particle_faults(batch: EventBatch) -> list[Fault]:
+    """Events with a particle or a weight that is not finite, or with a negative weight."""
+    bad = np.zeros(0, np.int64)
+    if not np.isfinite(batch.particles).all():
+        finite = np.isfinite(batch.particles).all(axis=1)
+        bad = np.unique(batch.event_of_particle[~finite])
+    faults = [Fault(int(row), NOT_FINITE, "a particle's values are not finite") for row in bad]
+    weights = batch.weights_or_ones
+    for row in np.flatnonzero(~(weights >= 0) | ~np.isfinite(weights)):
+        reason = BAD_WEIGHT if weights[row] < 0 else NOT_FINITE
+        faults.append(Fault(int(row), reason, f"its weight is {weights[row]:g}"))
+    return faults
+
+
+def hole_faults(batch: EventBatch) -> list[Fault]:
+    """Events that count padding among their particles."""
+    holes = np.flatnonzero(~batch.particles.any(axis=1))
+    rows, first = np.unique(batch.event_of_particle[holes], return_index=True)
+    slots = holes[first] - batch.offsets[rows]
+    return [
+        Fault(int(row), WRONG_COUNT, f"n_particles is {batch.n_particles[row]}, slot {slot} is 0")
+        for row, slot in zip(rows, slots, strict=True)
+    ]
+
+
+def padding_faults(
+    dataset: h5py.Dataset, rows: slice, counts: IntArray, where: str
+) -> Iterator[Fault]:
+    """Read these events whole, padding included; events whose padding is not 0."""
     slots = dataset.shape[1]
     at_once = max(_SLAB_SLOTS // max(slots, 1), 1)
     for begin in range(rows.start, rows.stop, at_once):
@@ -226,12 +267,9 @@ def check_padding(dataset: h5py.Dataset, rows: slice, counts: IntArray, where: s
             slab = dataset[begin:end]
         padding = np.arange(slots) >= counts[begin - rows.start : end - rows.start, None]
         dirty = (slab != 0).any(axis=2) & padding
-        if dirty.any():
-            event = begin + int(np.argmax(dirty.any(axis=1)))
-            slot = int(np.argmax(dirty[event - begin]))
-            raise InputError(
-                f"{where}: event {event}: slot {slot} is not 0, but lies past n_particles"
-            )
+        for row in np.flatnonzero(dirty.any(axis=1)):
+            detail = f"slot {int(np.argmax(dirty[row]))} is not 0, but lies past n_particles"
+            yield Fault(begin - rows.start + int(row), WRONG_COUNT, detail)
 
 
 def read_particles(dataset: h5py.Dataset, start: int, counts: IntArray) -> Float32Array:

@@ -7,6 +7,7 @@ with open_events("oo.h5") as events:
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -18,6 +19,7 @@ from hitools.core.batch import EventBatch, runs_by_budget
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_COLUMNS, PARTICLE_COLUMNS
 from hitools.core.format import consistency, layout, meta
+from hitools.core.format.faults import FaultHandler, refuse
 from hitools.core.format.images import ImageSource, count_events, damage_told
 from hitools.core.format.meta import EventMeta
 
@@ -66,12 +68,22 @@ class EventReader:
         max_events: int | None,
         *,
         check_padding: bool = False,
+        on_fault: FaultHandler = refuse,
     ) -> None:
-        """See open_events; check_padding also reads what lies past n_particles: all must be 0."""
+        """Read from an open source, which is closed with the reader.
+
+        Args:
+            source: its images.
+            max_particles: see open_events.
+            max_events: see open_events.
+            check_padding: also read what lies past n_particles; all must be 0.
+            on_fault: told of each bad event, which is then left out; raises by default.
+        """
         self._source = source
         self._max_particles = max_particles
         self._max_events = max_events
         self._check_padding = check_padding
+        self._on_fault = on_fault
         self.name = source.name
         self.meta, self._foreign = self._identify(source.first)
         self.n_events = count_events(source.first) if source.is_file else None
@@ -103,20 +115,47 @@ class EventReader:
 
     def _batches(self, image: h5py.File, before: int) -> Iterator[EventBatch]:
         """The batches of one image that follows `before` events of this source."""
+        slots = image["particles"].shape[1]
         for start in range(0, len(image["events"]), _EVENT_ROWS):
             rows = slice(start, min(start + _EVENT_ROWS, len(image["events"])))
             where = f"{self.name} from event {before}" if before else self.name
-            events, counts = layout.read_events(image, rows, where)
+            events = layout.read_events(image, rows, where)
+            counts = layout.counts_of(events, slots)
             offsets = np.concatenate([[0], np.cumsum(counts)])
             for cut in runs_by_budget(offsets, self._max_particles, self._max_events):
                 part = slice(start + cut.start, start + cut.stop)
                 batch = layout.read_batch(image, part, events[cut], counts[cut], where)
-                if self._foreign:
-                    vectors = meta.foreign_attributes(image, where).event_vectors
-                    consistency.require(batch, vectors, where, part.start)
-                if self._check_padding:
-                    layout.check_padding(image["particles"], part, counts[cut], where)
-                yield batch
+                sound = self._sound(image, batch, part, before + part.start)
+                if len(sound):
+                    yield sound
+
+    def _sound(self, image: h5py.File, batch: EventBatch, rows: slice, first: int) -> EventBatch:
+        """The batch without its bad events, of which the handler is told in order.
+
+        Args:
+            image: where the batch was read.
+            batch: some events.
+            rows: their rows in the image.
+            first: number of events of this source before the batch.
+        """
+        faults = layout.faults(batch, image["particles"].shape[1])
+        if self._foreign:
+            faults += layout.hole_faults(batch)
+        if self._check_padding:
+            known = {fault.event for fault in faults}
+            padding = layout.padding_faults(image["particles"], rows, batch.n_particles, self.name)
+            faults += [fault for fault in padding if fault.event not in known]
+        kept = np.arange(len(batch))
+        if faults:
+            one_each = {fault.event: fault for fault in reversed(faults)}
+            for event, fault in sorted(one_each.items()):
+                self._on_fault(self.name, replace(fault, event=first + event))
+            kept = np.delete(kept, list(one_each))
+            batch = batch.take(kept)
+        if self._foreign:
+            vectors = meta.foreign_attributes(image, self.name).event_vectors
+            consistency.require(batch, vectors, self.name, first + kept)
+        return batch
 
     def rows(self) -> "RandomAccess":
         """Access to single events, where the source is one ordinary file.
@@ -152,9 +191,11 @@ class RandomAccess:
         """Read the event vectors (44 bytes an event) and keep them."""
         self._file = file
         self._where = where
-        self.events, self.n_particles = layout.read_events(
-            file, slice(0, len(file["events"])), where
-        )
+        self.events = layout.read_events(file, slice(0, len(file["events"])), where)
+        self._slots = file["particles"].shape[1]
+        for fault in layout.event_faults(self.events, self._slots):
+            refuse(where, fault)
+        self.n_particles = layout.counts_of(self.events, self._slots)
 
     def __len__(self) -> int:
         """Number of events."""
@@ -169,9 +210,10 @@ class RandomAccess:
             if not len(run):
                 continue
             rows = slice(int(run[0]), int(run[-1]) + 1)
-            pieces.append(
-                layout.read_batch(
-                    self._file, rows, self.events[rows], self.n_particles[rows], self._where
-                )
+            batch = layout.read_batch(
+                self._file, rows, self.events[rows], self.n_particles[rows], self._where
             )
+            for fault in layout.faults(batch, self._slots):
+                refuse(self._where, replace(fault, event=rows.start + fault.event))
+            pieces.append(batch)
         return EventBatch.concatenate(pieces).take(np.argsort(order, kind="stable"))
