@@ -28,8 +28,8 @@ lint: $(READY)
 $(READY): pyproject.toml
 	@echo "setting up $(VENV): about 2 minutes on a fast network (torch alone is 200 MB)."
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[pythia,urqmd,hepmc,root,dev]'
+	$(BIN)/pip install -qq --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install -qq --disable-pip-version-check -e '.[pythia,urqmd,hepmc,root,dev]'
 	touch $@
 
 clean:
