@@ -13,6 +13,7 @@ from hitools.core.errors import InputError
 NOT_FINITE: Final = "with values that are not finite"
 WRONG_COUNT: Final = "whose n_particles does not match"
 BAD_WEIGHT: Final = "with a negative weight"
+NEGATIVE_PT: Final = "with a negative pT"
 EMPTY: Final = "without particles after the selection"
 UNKNOWN_CHARGE: Final = "with particles of unknown charge"
 CUT_OFF: Final = "cut off in the middle"

@@ -177,7 +177,7 @@ class ImageSource:
     def __init__(self, source: str | Path | BinaryIO) -> None:
         """Open; raises InputError where it is missing, empty, cut off or not HDF5.
 
-        A stream (a pipe that was looked at already) is read from where it stands and stays open.
+        A stream (a pipe that was looked at already) is read from where it stands.
         """
         if isinstance(source, str | Path):
             self.name = "standard input" if str(source) == STANDARD_INPUT else str(source)
@@ -196,7 +196,7 @@ class ImageSource:
         stream: BinaryIO
         whole: BinaryIO | Path
         if not isinstance(source, str | Path):
-            stream = whole = source
+            stream = whole = self._closing.enter_context(source)
         elif str(source) == STANDARD_INPUT:
             stream = whole = sys.stdin.buffer
             if stream.isatty():

@@ -59,6 +59,7 @@ class EventReader:
         meta: attributes of all images read so far, merged; of the first one after opening.
         n_events: how many events there are, None where only the end of a stream will tell.
         name: of the source, for messages.
+        indices: (n,) places in the source of the events of the batch that came last.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class EventReader:
         self._check_padding = check_padding
         self._on_fault = on_fault
         self.name = source.name
+        self.indices = np.zeros(0, np.int64)
         self.meta, self._foreign = self._identify(source.first)
         self.n_events = count_events(source.first) if source.is_file else None
 
@@ -152,9 +154,10 @@ class EventReader:
                 self._on_fault(self.name, replace(fault, event=first + event))
             kept = np.delete(kept, list(one_each))
             batch = batch.take(kept)
+        self.indices = first + kept
         if self._foreign:
             vectors = meta.foreign_attributes(image, self.name).event_vectors
-            consistency.require(batch, vectors, self.name, first + kept)
+            consistency.require(batch, vectors, self.name, self.indices)
         return batch
 
     def rows(self) -> "RandomAccess":
