@@ -1,0 +1,261 @@
+"""HepMC2 and HepMC3 ascii events, from files and pipes, compressed with gzip or not.
+
+Read through pyhepmc: status-1 particles, the first event weight, and b, Ncoll and Npart from the
+heavy-ion block. Text that breaks off is noticed: a listing ends with a line that says so.
+"""
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from hitools.core.batch import EventBatch
+from hitools.core.errors import InputError
+from hitools.core.format import faults
+from hitools.core.format.faults import Fault, FaultHandler
+from hitools.core.format.meta import EventMeta
+from hitools.core.sources.charge import find_charged
+from hitools.core.sources.foreign import InputOptions, RawEvents, accept, spherical
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+    from hitools.core.features import BoolArray
+
+GZIP: Final = b"\x1f"
+_LISTINGS: Final[dict[bytes, Literal["hepmc2", "hepmc3"]]] = {
+    b"HepMC::Asciiv3-START_EVENT_LISTING": "hepmc3",
+    b"HepMC::IO_GenEvent-START_EVENT_LISTING": "hepmc2",
+}
+_HEADER_BYTES: Final = 256
+_FINAL_STATE: Final = 1
+_EVENTS_PER_BATCH: Final = 256
+_PARTICLES_PER_BATCH: Final = 1 << 20
+
+
+class HepMCSource:
+    """Events of one HepMC listing, or of several one after another. See EventSource.
+
+    HepMC3's reader prints complaints to C++ standard output, whatever it is told; a program that
+    sends data there has to keep the two apart.
+    """
+
+    def __init__(
+        self, stream: io.BufferedReader, name: str, options: InputOptions, on_fault: FaultHandler
+    ) -> None:
+        """Begin with a stream that stands at the first byte, compressed or not.
+
+        Raises:
+            InputError: no HepMC listing begins here, or pyhepmc is missing.
+        """
+        self.name = name
+        self.meta = EventMeta(selection=options.selection)
+        self.n_events: int | None = None
+        self._options = options
+        self._on_fault = on_fault
+        self._stream = stream
+        self._text = _WatchedText(stream)
+        self._reader = self._open()
+
+    def _open(self) -> Any:
+        header = self._text.peek_header()
+        found = [kind for line, kind in _LISTINGS.items() if line in header]
+        if not found:
+            self._text.raise_error(self.name)
+            raise InputError(
+                f"{self.name}: not understood (begins with {header[:24]!r}): expected an event "
+                "file or stream, HepMC2 or HepMC3 text, a ROOT file or an HDF5 table"
+            )
+        try:
+            import pyhepmc
+            from pyhepmc.io import ReaderAscii, ReaderAsciiHepMC2, pyiostream
+        except ImportError:
+            raise InputError("HepMC needs pyhepmc: pip install 'hitools[hepmc]'") from None
+        pyhepmc.Setup.print_errors = pyhepmc.Setup.print_warnings = False
+        pyhepmc.Setup.debug_level = 0
+        self._new_event = pyhepmc.GenEvent
+        self._mev = pyhepmc.Units.MomentumUnit.MEV
+        # pyiostream does not own what it reads from, nor the reader its stream.
+        self._buffered = io.BufferedReader(self._text, 1 << 16)
+        self._cpp_stream = pyiostream(self._buffered, 1 << 16)
+        reader = ReaderAscii if found[0] == "hepmc3" else ReaderAsciiHepMC2
+        return reader(self._cpp_stream)
+
+    def __iter__(self) -> Iterator[EventBatch]:
+        """All events."""
+        selection = self._options.selection
+        for raw in self._batches():
+            batch = accept(raw, selection, self.name, self._on_fault)
+            if len(batch):
+                yield batch
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._stream.close()
+
+    def _batches(self) -> Iterator[RawEvents]:
+        first, gathered, n_particles = 0, _Gathered(), 0
+        for event in self._events():
+            n_particles += self._gather(event, first + len(gathered.counts), gathered)
+            if len(gathered.counts) == _EVENTS_PER_BATCH or n_particles > _PARTICLES_PER_BATCH:
+                yield gathered.finish(first, self._options)
+                first += len(gathered.counts)
+                gathered, n_particles = _Gathered(), 0
+        if gathered.counts:
+            yield gathered.finish(first, self._options)
+
+    def _events(self) -> Iterator[Any]:
+        """Every GenEvent that is whole.
+
+        One event is held back: text that breaks off between two lines is not noticed by the
+        reader, so that the last event counts only when the end of the listing follows.
+        """
+        index, last = 0, None
+        broken = False
+        while not (broken or self._reader.failed()):
+            event = self._new_event()
+            broken = not self._reader.read_event(event)
+            n_before = index + (last is not None)
+            # The reader takes the end of a listing for an event without particles.
+            nothing = not event.particles and n_before == self._text.n_begun
+            if self._reader.failed() and nothing:
+                break
+            if last is not None:
+                yield last
+                index += 1
+            last = None if broken else event
+        self._text.raise_error(self.name)
+        in_last = self._text.at_end and self._text.n_begun <= index + 1
+        if broken and not in_last:
+            raise InputError(f"{self.name}: event {index}: its HepMC text cannot be parsed")
+        if broken or not self._text.ended_well:
+            detail = "the listing ends here without its END_EVENT_LISTING line"
+            self._on_fault(self.name, Fault(index, faults.CUT_OFF, detail))
+        elif last is not None:
+            yield last
+        elif not index:
+            raise InputError(f"{self.name}: no events in it")
+
+    def _gather(self, event: Any, index: int, gathered: "_Gathered") -> int:
+        particles = event.numpy.particles
+        final = particles.status == _FINAL_STATE
+        px, py, pz = (getattr(particles, axis)[final] for axis in ("px", "py", "pz"))
+        scale = 1e-3 if event.momentum_unit == self._mev else 1.0
+        gathered.momenta.append(np.stack([px, py, pz]) * scale)
+        gathered.pdg_ids.append(particles.pid[final])
+        gathered.counts.append(len(px))
+        gathered.weights.append(event.weights[0] if len(event.weights) else 1.0)
+        gathered.geometry.append(self._geometry(event, index))
+        return len(px)
+
+    def _geometry(self, event: Any, index: int) -> tuple[float, float, float]:
+        """b, n_coll, n_part of the heavy-ion block, whose fields are negative where unset."""
+        if not self._options.geometry:
+            return 0.0, 0.0, 0.0
+        block = event.heavy_ion
+        where = f"{self.name}: event {index}"
+        way_out = "(--no-geometry sets b, n_coll and n_part to 0)"
+        if block is None:
+            raise InputError(f"{where}: it has no heavy-ion block {way_out}")
+        names = ("impact_parameter", "Ncoll", "Npart_proj", "Npart_targ")
+        values = [float(getattr(block, name)) for name in names]
+        for name, value in zip(names, values, strict=True):
+            if value < 0:
+                raise InputError(f"{where}: its heavy-ion block has no {name} {way_out}")
+        b, n_coll, projectile, target = values
+        return b, n_coll, projectile + target
+
+
+class _Gathered:
+    """Arrays of some events."""
+
+    def __init__(self) -> None:
+        self.momenta: list[np.ndarray] = []
+        self.pdg_ids: list[np.ndarray] = []
+        self.counts: list[int] = []
+        self.weights: list[float] = []
+        self.geometry: list[tuple[float, float, float]] = []
+
+    def finish(self, first: int, options: InputOptions) -> RawEvents:
+        counts = np.array(self.counts)
+        momenta = np.concatenate(self.momenta, axis=1)
+        charged: BoolArray | None = None
+        found: dict[int, Fault] = {}
+        if options.charge == "charged":
+            charged, found = find_charged(np.concatenate(self.pdg_ids), counts, first)
+        finite = np.isfinite(momenta).all(axis=0)
+        pt, eta, phi = spherical(*momenta)
+        pt[~finite] = np.nan  # pT alone would hide a bad pz
+        return RawEvents(
+            first,
+            counts,
+            pt,
+            eta,
+            phi,
+            charged,
+            np.array(self.geometry),
+            np.array(self.weights),
+            found,
+        )
+
+
+class _WatchedText(io.RawIOBase):
+    """The decompressed text, watched on its way to the reader.
+
+    The C++ reader takes errors and early ends alike for the end of the file, so they are noted
+    here.
+
+    Attributes:
+        n_begun: events whose first line has passed.
+        at_end: whether all text has passed.
+    """
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        compressed = stream.peek(1)[:1] == GZIP
+        self._stream = gzip.GzipFile(fileobj=stream) if compressed else stream
+        self._error: Exception | None = None
+        self._ahead = b""
+        self._tail = b"\n"
+        self.n_begun = 0
+        self.at_end = False
+
+    def peek_header(self) -> bytes:
+        """The first bytes of text, which are still to be read."""
+        while len(self._ahead) < _HEADER_BYTES and (piece := self._read(_HEADER_BYTES)):
+            self._ahead += piece
+        return self._ahead
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return self._stream.read1(size)
+        except EOFError:  # compressed data that break off: the missing end of the listing tells
+            return b""
+        except (OSError, zlib.error) as error:
+            self._error = error
+            return b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        view = memoryview(buffer).cast("B")
+        piece, self._ahead = self._ahead[: len(view)], self._ahead[len(view) :]
+        piece = piece or self._read(len(view))
+        view[: len(piece)] = piece
+        self.at_end = not piece
+        self.n_begun += (self._tail[-2:] + piece).count(b"\nE ")
+        self._tail = (self._tail + piece)[-64:]
+        return len(piece)
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether the last line is that of a finished listing."""
+        return self._tail.rstrip().endswith(b"-END_EVENT_LISTING")
+
+    def raise_error(self, where: str) -> None:
+        """InputError for whatever went wrong with the bytes themselves."""
+        if self._error is not None:
+            raise InputError(f"{where}: cannot be read on: {self._error}")
