@@ -1,5 +1,6 @@
 """hi-prep: events of any origin into our format, checked, selected, and split into data sets."""
 
+import math
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,14 @@ class _Columns(click.ParamType):
         return names
 
 
+def _finite(
+    context: click.Context, parameter: click.Parameter, value: float | None
+) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter("must be finite", context, parameter)
+    return value
+
+
 @command("hi-prep")
 @input_arguments()
 @click.option(
@@ -87,8 +96,20 @@ class _Columns(click.ParamType):
     show_default=True,
     help="What to do at a bad event: stop and name it, or leave it out and count it.",
 )
-@click.option("--eta-max", type=click.FloatRange(0, min_open=True), help="|eta| limit.  [2.5]")
-@click.option("--pt-min", type=click.FloatRange(0), help="Lower pT limit in GeV/c.  [0]")
+@click.option(
+    "--eta-max",
+    metavar="X",
+    type=click.FloatRange(0, min_open=True),
+    callback=_finite,
+    help="|eta| limit.  [2.5]",
+)
+@click.option(
+    "--pt-min",
+    metavar="GEV",
+    type=click.FloatRange(0),
+    callback=_finite,
+    help="Lower pT limit in GeV/c.  [0]",
+)
 @click.option("--all", "keep_all", is_flag=True, help="Keep neutral particles too.")
 @click.option("--assume-charged", is_flag=True, help="Every particle of the input is charged.")
 @click.option("--no-geometry", is_flag=True, help="Set b, n_coll and n_part to 0.")
@@ -97,6 +118,7 @@ class _Columns(click.ParamType):
     "--sqrt-s-nn",
     metavar="GEV",
     type=click.FloatRange(0, min_open=True),
+    callback=_finite,
     help="Energy per nucleon pair in GeV that the input does not tell.",
 )
 @click.option("--tree", metavar="NAME", help="ROOT: the tree, where there are several.")
@@ -207,7 +229,6 @@ def main(
 
 def _stated(meta: "EventMeta", system: str | None, sqrt_s_nn: float | None) -> "EventMeta":
     """What the input says of itself, completed by what the user says."""
-    import math
     from dataclasses import replace
 
     from hitools.core.errors import InputError

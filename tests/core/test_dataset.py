@@ -119,6 +119,15 @@ def test_scaling_is_measured_on_the_training_part_alone(tmp_path, oo):
     assert scaling["eta_max"] == 2.5
 
 
+def test_the_same_seed_gives_the_same_bytes_and_another_another_split(tmp_path, oo):
+    files = {}
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        write(tmp_path / name, [oo], Split.parse(TEXT, seed))
+        files[name] = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+    assert files["a"] == files["b"]
+    assert events_in(tmp_path / "a") != events_in(tmp_path / "c")
+
+
 def test_an_interrupted_run_leaves_nothing_new_and_nothing_spoilt(tmp_path, oo):
     write(tmp_path / "old", [oo], Split.parse(TEXT, 1))
     before = {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()}

@@ -160,13 +160,18 @@ class HepMCSource:
         way_out = "(--no-geometry sets b, n_coll and n_part to 0)"
         if block is None:
             raise InputError(f"{where}: it has no heavy-ion block {way_out}")
-        names = ("impact_parameter", "Ncoll", "Npart_proj", "Npart_targ")
-        values = [float(getattr(block, name)) for name in names]
-        for name, value in zip(names, values, strict=True):
+        # Some generators give all participants as those of the projectile.
+        sides = [block.Npart_proj, block.Npart_targ]
+        fields = {
+            "impact_parameter": block.impact_parameter,
+            "Ncoll": block.Ncoll,
+            "Npart_proj": sum(side for side in sides if side >= 0) if max(sides) >= 0 else -1,
+        }
+        for name, value in fields.items():
             if value < 0:
                 raise InputError(f"{where}: its heavy-ion block has no {name} {way_out}")
-        b, n_coll, projectile, target = values
-        return b, n_coll, projectile + target
+        b, n_coll, n_part = (float(value) for value in fields.values())
+        return b, n_coll, n_part
 
 
 class _Gathered:

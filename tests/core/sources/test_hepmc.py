@@ -130,14 +130,33 @@ def test_an_event_without_a_heavy_ion_block_is_named(tmp_path):
     assert not batch.events[:, 5:8].any()
 
 
-def test_a_field_that_the_generator_left_unset_is_named(tmp_path):
-    def unset(event) -> None:
+def with_block(tmp_path: Path, **fields) -> Path:
+    def change(event) -> None:
         block = event.heavy_ion
-        block.Ncoll = -1
+        for name, value in fields.items():
+            setattr(block, name, value)
         event.heavy_ion = block
 
-    with pytest.raises(InputError, match="event 0: its heavy-ion block has no Ncoll"):
-        read(rewritten(tmp_path, unset))
+    return rewritten(tmp_path, change)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"Ncoll": -1}, "Ncoll"),
+        ({"impact_parameter": -1.0}, "impact_parameter"),
+        ({"Npart_proj": -1, "Npart_targ": -1}, "Npart_proj"),
+    ],
+)
+def test_a_field_that_the_generator_left_unset_is_named(tmp_path, fields, name):
+    with pytest.raises(InputError, match=f"event 0: its heavy-ion block has no {name}"):
+        read(with_block(tmp_path, **fields))
+
+
+def test_participants_may_all_be_given_as_those_of_one_side(tmp_path):
+    """JETSCAPE does so."""
+    batch, _ = read(with_block(tmp_path, Npart_proj=7, Npart_targ=-1))
+    assert (batch.event("n_part") == 7).all()
 
 
 # Bad events --------------------------------------------------------------------------------
