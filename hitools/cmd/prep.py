@@ -181,15 +181,15 @@ def main(
 
     charge: Charge = "all" if keep_all else "assumed" if assume_charged else "charged"
     options = InputOptions(
-        eta_max,
-        pt_min,
-        charge,
-        not no_geometry,
-        1e-3 if mev else 1.0,
-        tree,
-        dict(branches),
-        particle_columns,
-        event_columns,
+        eta_max=eta_max,
+        pt_min=pt_min,
+        charge=charge,
+        geometry=not no_geometry,
+        gev_per_unit=1e-3 if mev else 1.0,
+        tree=tree,
+        branches=dict(branches),
+        particle_columns=particle_columns,
+        event_columns=event_columns,
     )
     parts = None if split is None else Split.parse(split, seed)
     lineage = Lineage(seed=None if parts is None else seed, keep=not no_provenance)

@@ -33,8 +33,8 @@ class InputOptions:
     Attributes:
         eta_max: |eta| limit; None is 2.5, or what an event file of ours was made with.
         pt_min: lower pT limit in GeV/c; None is 0, or what an event file of ours was made with.
-        charge: "charged" selects charged particles, "assumed" takes all particles of the input
-            for charged, "all" keeps neutral ones too.
+        charge: "charged" selects charged particles, "assumed" does so where the input tells which
+            these are and otherwise takes all for charged, "all" keeps neutral ones too.
         geometry: whether b, n_coll and n_part are read; without, they are 0.
         gev_per_unit: 1e-3 where ROOT trees and HDF5 tables hold momenta in MeV.
         tree: name of the ROOT tree, None where there is only one.

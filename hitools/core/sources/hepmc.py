@@ -58,6 +58,7 @@ class HepMCSource:
         self._on_fault = on_fault
         self._stream = stream
         self._text = _WatchedText(stream)
+        self._cut_off: Fault | None = None
         self._reader = self._open()
 
     def _open(self) -> Any:
@@ -91,6 +92,8 @@ class HepMCSource:
             batch = accept(raw, selection, self.name, self._on_fault)
             if len(batch):
                 yield batch
+        if self._cut_off is not None:
+            self._on_fault(self.name, self._cut_off)
 
     def close(self) -> None:
         """Close the stream."""
@@ -98,12 +101,14 @@ class HepMCSource:
 
     def _batches(self) -> Iterator[RawEvents]:
         first, gathered, n_particles = 0, _Gathered(), 0
+        wanted = 1  # a slow generator's first events are to pass at once
         for event in self._events():
             n_particles += self._gather(event, first + len(gathered.counts), gathered)
-            if len(gathered.counts) == _EVENTS_PER_BATCH or n_particles > _PARTICLES_PER_BATCH:
+            if len(gathered.counts) == wanted or n_particles > _PARTICLES_PER_BATCH:
                 yield gathered.finish(first, self._options)
                 first += len(gathered.counts)
                 gathered, n_particles = _Gathered(), 0
+                wanted = min(2 * wanted, _EVENTS_PER_BATCH)
         if gathered.counts:
             yield gathered.finish(first, self._options)
 
@@ -133,7 +138,7 @@ class HepMCSource:
             raise InputError(f"{self.name}: event {index}: its HepMC text cannot be parsed")
         if broken or not self._text.ended_well:
             detail = "the listing ends here without its END_EVENT_LISTING line"
-            self._on_fault(self.name, Fault(index, faults.CUT_OFF, detail))
+            self._cut_off = Fault(index, faults.CUT_OFF, detail)
         elif last is not None:
             yield last
         elif not index:
@@ -189,7 +194,7 @@ class _Gathered:
         momenta = np.concatenate(self.momenta, axis=1)
         charged: BoolArray | None = None
         found: dict[int, Fault] = {}
-        if options.charge == "charged":
+        if options.charge != "all":
             charged, found = find_charged(np.concatenate(self.pdg_ids), counts, first)
         finite = np.isfinite(momenta).all(axis=0)
         pt, eta, phi = spherical(*momenta)

@@ -8,7 +8,7 @@ import numpy as np
 
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
-from hitools.core.features import segment_sums
+from hitools.core.features import EVENT_INDEX, GEOMETRY_COLUMNS, segment_sums
 from hitools.core.format import faults
 from hitools.core.format.faults import Fault, FaultHandler
 from hitools.core.format.images import ImageSource
@@ -60,7 +60,8 @@ class HiSource:
     def __iter__(self) -> Iterator[EventBatch]:
         """The good events."""
         for read in self._reader:
-            batch = read if self._cut is None else _inside(read, self._cut)
+            batch = read if self._options.geometry else _without_geometry(read)
+            batch = batch if self._cut is None else _inside(batch, self._cut)
             empty = batch.n_particles == 0
             for row in np.flatnonzero(empty):
                 limits = self.meta.selection or self._cut or "in it"
@@ -95,6 +96,12 @@ def _narrowed(stored: Selection | None, options: InputOptions, where: str) -> Se
             f"{where}: holds only particles that are {stored}; limits can only be tightened"
         )
     return Selection(stored.charged, eta_max, pt_min)
+
+
+def _without_geometry(batch: EventBatch) -> EventBatch:
+    events = batch.events.copy()
+    events[:, [EVENT_INDEX[name] for name in GEOMETRY_COLUMNS]] = 0
+    return replace(batch, events=events)
 
 
 def _inside(batch: EventBatch, cut: Selection) -> EventBatch:

@@ -244,7 +244,7 @@ class _Table:
             self._pt(flat, jet, row) * self._options.gev_per_unit,
             flat["eta"] if "eta" in flat else flat["delta_eta"] + jet["eta"][row],
             flat["phi"] if "phi" in flat else flat["delta_phi"] + jet["phi"][row],
-            flat["charge"] != 0 if self._options.charge == "charged" else None,
+            flat["charge"] != 0 if "charge" in flat and self._options.charge != "all" else None,
             geometry,
             jet.get("weight", np.ones(stop - start)),
             found,

@@ -117,11 +117,11 @@ class RootSource:
                 f"{self.name}: no branch for {', '.join(missing)} (--branch {missing[0]}=NAME; "
                 "--no-geometry sets b, n_coll and n_part to 0)"
             )
-        if options.charge != "charged":
+        known = [quantity for quantity in ("charge", "pid") if quantity in branches]
+        if options.charge == "all" or (options.charge == "assumed" and not known):
             return momenta, None
-        for quantity in ("charge", "pid"):
-            if quantity in branches:
-                return momenta, quantity
+        if known:
+            return momenta, known[0]
         raise InputError(
             f"{self.name}: nothing tells charged particles from neutral ones: name a branch "
             "(--branch charge=NAME or pid=NAME), or say that all are charged (--assume-charged), "

@@ -109,6 +109,11 @@ def test_all_keeps_every_stable_particle_inside_the_limits():
     np.testing.assert_allclose(batch.particle("pt"), pt[inside], rtol=1e-6)
 
 
+def test_where_the_charge_is_known_nothing_is_assumed():
+    assumed, _ = read(PACKED, charge="assumed")
+    np.testing.assert_array_equal(assumed.events, read(PACKED)[0].events)
+
+
 def test_weights_that_are_all_1_are_not_stored(tmp_path):
     def unweighted(event) -> None:
         event.weights = [1.0]

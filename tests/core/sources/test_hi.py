@@ -66,6 +66,13 @@ def test_tighter_limits_give_event_vectors_of_the_particles_left(oo, oo_path):
     assert len(good) == len(batch) == len(oo) - len(found)
 
 
+def test_without_geometry_only_its_columns_change(oo, oo_path):
+    batch, _, _ = read(oo_path, geometry=False)
+    assert not batch.events[:, 5:8].any()
+    others = [0, 1, 2, 3, 4, 8, 9, 10]
+    np.testing.assert_array_equal(batch.events[:, others], oo.events[:, others])
+
+
 def test_limits_turn_generated_event_vectors_into_computed_ones(tmp_path, oo):
     path = write(tmp_path / "a.h5", oo, event_vectors="generated", selection=Selection())
     assert read(path)[1].event_vectors == "generated"
