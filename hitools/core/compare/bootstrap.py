@@ -1,0 +1,160 @@
+"""Uncertainties and floors of any statistic that is built from sums over events.
+
+Events of a stream are dealt into 64 groups, sums are kept per group, and everything else
+follows from these few sums: bootstrap replicas and jackknife errors by resampling groups,
+floors by splitting the groups into halves. A group is a random subset of the events, so
+particles of one event stay together and their correlations enter the error. The error itself
+is known to about 1/sqrt(2 * 64), 9%. Cost and memory do not depend on the number of replicas.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from hitools.core.features import BoolArray, Float64Array, FloatArray, IntArray
+
+N_GROUPS: Final = 64
+
+N_REPLICAS: Final = 200
+
+_MIX: Final = (
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+)
+
+
+def _hash(index: IntArray, seed: int) -> np.ndarray:
+    """(n,) uint64: the splitmix64 generator's output number `index` of the stream `seed`."""
+    start = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    bits = start + (index.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in _MIX:
+        bits = (bits ^ (bits >> shift)) * factor
+    return bits ^ (bits >> np.uint64(31))
+
+
+def event_groups(first: int, n_events: int, seed: int = 0) -> IntArray:
+    """The group of each of the events first, first + 1, ... of a stream.
+
+    Depends on the event's index and the seed alone, not on how the stream was cut into
+    batches. Of every 64 events in a row each group gets one, in an order that the hash
+    rotates: groups are equally large, and a period in the file does not line up with them.
+
+    Args:
+        first: index of the first event in its stream.
+        n_events: how many events.
+        seed: changes the assignment.
+
+    Returns:
+        (n_events,) int64 in [0, 64).
+    """
+    index = np.arange(first, first + n_events, dtype=np.int64)
+    rotation = (_hash(index // N_GROUPS, seed) % np.uint64(N_GROUPS)).astype(np.int64)
+    return (index + rotation) % N_GROUPS
+
+
+def group_sums(per_event: FloatArray, groups: IntArray) -> Float64Array:
+    """Sums over the events of each group: (n_events, ...) -> (64, ...) float64."""
+    member = np.zeros((N_GROUPS, len(groups)))
+    member[groups, np.arange(len(groups))] = 1
+    flat = np.asarray(per_event, dtype=np.float64).reshape(len(groups), -1)
+    return (member @ flat).reshape(N_GROUPS, *per_event.shape[1:])
+
+
+def resampled_groups(n_replicas: int = N_REPLICAS, seed: int = 0) -> Float64Array:
+    """(n_replicas, 64) how often each group is drawn in each bootstrap replica."""
+    rng = np.random.default_rng([seed, 0xB0075])
+    return rng.multinomial(N_GROUPS, np.full(N_GROUPS, 1 / N_GROUPS), n_replicas).astype(np.float64)
+
+
+def half_splits(n_splits: int = 10, seed: int = 0) -> BoolArray:
+    """(n_splits, 64) bool: random halves of the groups, 32 true and 32 false in each."""
+    rng = np.random.default_rng([seed, 0x4A1F])
+    return rng.permuted(np.tile(np.arange(N_GROUPS) % 2 == 0, (n_splits, 1)), axis=1)
+
+
+def totals(sums: FloatArray, multiplicities: FloatArray | BoolArray) -> Float64Array:
+    """Sums over groups with these multiplicities.
+
+    Args:
+        sums: (64, ...) sums per group.
+        multiplicities: (n, 64) from resampled_groups or half_splits.
+
+    Returns:
+        (n, ...) float64.
+    """
+    return np.tensordot(np.asarray(multiplicities, dtype=np.float64), sums, axes=1)
+
+
+def jackknife(statistic: Callable[[Float64Array], FloatArray], sums: FloatArray) -> Float64Array:
+    """Standard error of a smooth statistic of sums over events, leaving out a group at a time.
+
+    sigma^2 = (g - 1)/g sum_k (theta_k - mean theta)^2 over the g groups that hold anything;
+    NaN where fewer than two do.
+
+    Args:
+        statistic: from the total (...) of the sums to a number or an array.
+        sums: (64, ...) sums per group.
+    """
+    filled = np.flatnonzero(np.any(sums.reshape(N_GROUPS, -1) != 0, axis=1))
+    total = sums.sum(0)
+    if filled.size < 2:
+        return np.full(np.shape(statistic(total)), np.nan)
+    left_out = np.stack([statistic(total - sums[k]) for k in filled])
+    deviations = left_out - left_out.mean(0)
+    return np.sqrt((filled.size - 1) / filled.size * np.sum(deviations**2, axis=0))
+
+
+def spread(replicas: FloatArray) -> Float64Array:
+    """Standard deviation over the first axis; NaN where over half of the replicas are undefined."""
+    usable = np.isfinite(replicas)
+    n = usable.sum(0)
+    mean = np.where(usable, replicas, 0).sum(0) / np.maximum(n, 1)
+    squares = np.where(usable, (replicas - mean) ** 2, 0).sum(0) / np.maximum(n - 1, 1)
+    return np.where(n >= max(2, len(replicas) / 2), np.sqrt(squares), np.nan)
+
+
+class EventLedger:
+    """Deals the events of one stream into groups and keeps count of them.
+
+    Attributes:
+        n_events: events seen so far.
+        sum_w: sum of their weights.
+        sum_w2: sum of the squares of their weights.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        """Start at event 0 of the stream."""
+        self.seed = seed
+        self.n_events = 0
+        self.sum_w = 0.0
+        self.sum_w2 = 0.0
+
+    def enter(self, weights: FloatArray) -> IntArray:
+        """Count the next events of the stream; (n_events,) their groups."""
+        groups = event_groups(self.n_events, len(weights), self.seed)
+        self.n_events += len(weights)
+        self.sum_w += float(np.sum(weights, dtype=np.float64))
+        self.sum_w2 += float(np.sum(np.square(weights, dtype=np.float64)))
+        return groups
+
+    @property
+    def effective(self) -> float:
+        """(sum w)^2 / sum w^2: how many events of weight 1 carry the same statistics (Kish)."""
+        return self.sum_w**2 / self.sum_w2 if self.sum_w2 > 0 else 0.0
+
+
+def floor_scale(n_reference: float, n_sample: float) -> float:
+    """Factor that turns a distance between halves of the reference into one of the real sizes.
+
+    A distance between two samples of the same parent falls as sqrt(1/n + 1/m). Two halves of n
+    events have sqrt(4/n); the comparison at hand has sqrt(1/n + 1/m). Without the factor a
+    small sample looks bad against a large reference merely for being small.
+
+    Args:
+        n_reference: effective number of events of the reference.
+        n_sample: effective number of events of the sample.
+    """
+    if n_reference <= 0 or n_sample <= 0:
+        return float("nan")
+    return float(np.sqrt((1 / n_reference + 1 / n_sample) * n_reference / 4))
