@@ -17,11 +17,10 @@ from hitools.core.features import Float64Array, FloatArray
 _CHUNK: Final = 1 << 22
 
 
-_Ordered = tuple[FloatArray, Float64Array | None]
-
-
-def _ordered(values: FloatArray, weights: FloatArray | None) -> _Ordered:
-    """Values in ascending order, and the cumulative share of the weight up to each of them."""
+def _ordered(
+    values: FloatArray, weights: FloatArray | None
+) -> tuple[FloatArray, Float64Array | None]:
+    """Values in ascending order, and the share of the weight in the first 0, 1, ... n of them."""
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"expected (n,) values with n > 0, got shape {values.shape}")
     if weights is None:
@@ -29,20 +28,10 @@ def _ordered(values: FloatArray, weights: FloatArray | None) -> _Ordered:
     if weights.shape != values.shape:
         raise ValueError(f"{values.size} values but weights of shape {weights.shape}")
     order = np.argsort(values)
-    share = np.cumsum(weights[order], dtype=np.float64)
+    share = np.concatenate([[0.0], np.cumsum(weights[order], dtype=np.float64)])
     if not share[-1] > 0:
         raise ValueError("the weights do not add up to a positive number")
     return values[order], share / share[-1]
-
-
-def _distribution_function(
-    ordered: FloatArray, share: Float64Array | None, at: FloatArray
-) -> Float64Array:
-    """Share of the weight at or below each of the ascending points `at`."""
-    below = np.searchsorted(ordered, at, side="right")
-    if share is None:
-        return below / len(ordered)
-    return np.where(below > 0, share[np.maximum(below, 1) - 1], 0.0)
 
 
 def _steps(
@@ -55,9 +44,8 @@ def _steps(
 
     In pieces of bounded size, so that the work space stays small beside the values themselves.
     """
-    kind = np.result_type(p, q)  # searching float32 for float64 copies all of it at every call
-    p, p_share = _ordered(p.astype(kind, copy=False), p_weights)
-    q, q_share = _ordered(q.astype(kind, copy=False), q_weights)
+    p, p_share = _ordered(p, p_weights)
+    q, q_share = _ordered(q, q_weights)
     i = j = 0
     last: FloatArray = np.empty(0, p.dtype)
     while i < len(p) or j < len(q):
@@ -69,12 +57,17 @@ def _steps(
         else:
             i_stop, j_stop = len(p), len(q)
         points = np.concatenate([last, p[i:i_stop], q[j:j_stop]])
-        points.sort(kind="stable")  # merges the two ascending runs in linear time
-        here = points[:-1]
-        difference = _distribution_function(p, p_share, here)
-        difference -= _distribution_function(q, q_share, here)
-        yield np.diff(points.astype(np.float64)), difference
-        last, i, j = points[-1:], i_stop, j_stop
+        # A stable sort merges ascending runs in linear time, and keeps `last` in front. Between
+        # equal values the counts are in between too, on an interval of no length.
+        order = np.argsort(points, kind="stable")
+        from_p = (order >= len(last)) & (order < len(last) + i_stop - i)
+        n_p = i + np.cumsum(from_p)
+        n_q = i + j + np.arange(1 - len(last), 1 - len(last) + len(points)) - n_p
+        difference = n_p / len(p) if p_share is None else p_share[n_p]
+        difference = difference - (n_q / len(q) if q_share is None else q_share[n_q])
+        ordered = points[order]
+        yield np.diff(ordered.astype(np.float64)), difference[:-1]
+        last, i, j = ordered[-1:], i_stop, j_stop
 
 
 def wasserstein(
@@ -170,8 +163,10 @@ def binned_wasserstein(
     integral over every bin (by parts: integral of F over [a, b] is b F(b) - a F(a) - sum of
     w x). Inside a bin D stays between D(a) - q_bin and D(a) + p_bin. Where both limits have one
     sign, integral |D| = |integral D| and the bin is exact. Elsewhere |integral D| is a lower
-    limit, and as |D| is convex, a D that jumps between its two limits is an upper one. The
-    value is what a straight line from edge to edge gives, held between the limits.
+    limit, and as |D| is convex, a D that jumps between its two limits is an upper one; so is the
+    area that D at an edge and the values' distances from that edge allow, which is exact where
+    all values sit on edges (counts). The value is what a straight line from edge to edge gives,
+    held between the limits.
 
     Args:
         edges: (n_bins + 1,) ascending, all values of both samples inside.
@@ -201,7 +196,12 @@ def binned_wasserstein(
     span = np.where(mixed, high - low, 1.0)
     mean_part = np.where(mixed, integral, 0.0)
     chord = ((high * width - mean_part) * -low + (mean_part - low * width) * high) / span
-    upper = np.maximum(np.where(mixed, chord, lower), lower)
+    from_left = p_total + q_total - edges[:-1] * (p_weight + q_weight)
+    from_right = edges[1:] * (p_weight + q_weight) - p_total - q_total
+    upper = np.where(mixed, chord, lower)
+    upper = np.minimum(upper, np.abs(right) * width + from_left)
+    upper = np.minimum(upper, np.abs(left) * width + from_right)
+    upper = np.maximum(upper, lower)
     same_sign = left * right >= 0
     slope = np.where(same_sign, 1.0, np.abs(left) + np.abs(right))
     line = np.where(
