@@ -16,7 +16,7 @@ from hitools.core.features import BoolArray, Float64Array, FloatArray, IntArray
 
 N_GROUPS: Final = 64
 
-N_REPLICAS: Final = 200
+N_REPLICAS: Final = 100
 
 _MIX: Final = (
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),

@@ -1,7 +1,7 @@
 """What is kept of one variable of one sample while it streams by, for W1 with error and floor.
 
 Two things: the values themselves, until their owner says that memory is short; and in any case
-sums in 2048 bins for each group of events, from which bootstrap errors and floors follow. When
+sums in 1024 bins for each group of events, from which bootstrap errors and floors follow. When
 the values are given up they go into 131,072 finer bins, which bracket W1 tightly.
 """
 
@@ -15,7 +15,7 @@ from hitools.core.compare.wasserstein import BinnedValues
 from hitools.core.features import Float32Array, Float64Array, IntArray
 
 _FINE_BITS: Final = 17
-_COARSE_BITS: Final = 11
+_COARSE_BITS: Final = 10
 _SHIFT: Final = _FINE_BITS - _COARSE_BITS
 _REACH: Final = 30.0
 
@@ -183,7 +183,7 @@ class Sketch:
         return self._fine
 
     def coarse_bins(self) -> tuple[Float64Array, Float64Array]:
-        """Sums of weights and of values per group: (64, 2050) each, open bins first and last."""
+        """Sums of weights and of values per group: (64, 1026) each, open bins first and last."""
         return self._coarse.weight.reshape(N_GROUPS, -1), self._coarse.total.reshape(N_GROUPS, -1)
 
 

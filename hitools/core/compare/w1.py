@@ -15,7 +15,6 @@ from hitools.core.compare.quantity import Quantity
 from hitools.core.compare.sketch import Grid, Sketch
 from hitools.core.compare.wasserstein import (
     BinnedValues,
-    Bracket,
     binned_wasserstein,
     wasserstein,
     wasserstein_circle,
@@ -83,7 +82,8 @@ class W1Result:
 class _Replicas:
     """One variable: its distance, replicas of it for the error, and splits for the floor."""
 
-    bracket: Bracket
+    value: float
+    bound: float
     bootstrap: Float64Array
     halves: Float64Array
     deviation: float
@@ -213,27 +213,35 @@ class W1Accumulator:
         reference, sample = (sketches[name] for sketches in self._sketches)
         circle = self._phi == "circle" and name == "phi"
         low, high = min(reference.low, sample.low), max(reference.high, sample.high)
-        if circle:
-            low, high = min(low, -np.pi), max(high, np.pi)
-        edges = reference.grid.edges(True, low, high)
+        edges = _edges(reference.grid, circle, low, high, coarse=True)
         sums = reference.coarse_bins()
         halves = bootstrap.half_splits(seed=self._seed)
         split = _distances(edges, circle, sums, halves, sums, ~halves)
         deviation = reference.standard_deviation
         if not paired:
-            return _Replicas(Bracket(float(split.mean()), 0.0), split, split, deviation)
+            return _Replicas(split.mean(), 0.0, split, split, deviation)
         draws = [bootstrap.resampled_groups(seed=2 * self._seed + side) for side in (0, 1)]
         boot = _distances(edges, circle, sums, draws[0], sample.coarse_bins(), draws[1])
-        return _Replicas(self._bracket(name, circle, low, high), boot, split, deviation)
+        return _Replicas(*self._distance(name, circle, low, high), boot, split, deviation)
 
-    def _bracket(self, name: str, circle: bool, low: float, high: float) -> Bracket:
+    def _distance(self, name: str, circle: bool, low: float, high: float) -> tuple[float, float]:
+        """The distance and its bound."""
         reference, sample = (sketches[name] for sketches in self._sketches)
         if reference.exact:
             (p, p_weights), (q, q_weights) = reference.values(), sample.values()
             measure = wasserstein_circle if circle else wasserstein
-            return Bracket(measure(p, q, p_weights, q_weights), 0.0)
-        edges = reference.grid.edges(False, low, high)
-        return binned_wasserstein(edges, reference.fine_bins(), sample.fine_bins(), circle)
+            return measure(p, q, p_weights, q_weights), 0.0
+        edges = _edges(reference.grid, circle, low, high, coarse=False)
+        bracket = binned_wasserstein(edges, reference.fine_bins(), sample.fine_bins(), circle)
+        return float(bracket.value), float(bracket.bound)
+
+
+def _edges(grid: Grid, circle: bool, low: float, high: float, coarse: bool) -> Float64Array:
+    """Edges from the lowest to the highest value, or around the circle once."""
+    if not circle:
+        return grid.edges(coarse, low, high)
+    # float32(pi) lies above pi
+    return np.clip(grid.edges(coarse, low, high), min(low, -np.pi), max(high, np.pi))
 
 
 def _particle_values(batch: EventBatch, name: str) -> Float32Array:
@@ -253,14 +261,12 @@ def _distances(
     q_draws: np.ndarray,
 ) -> Float64Array:
     """(n_draws,) W1 between the groups drawn from p and those drawn from q."""
-    p_bins = zip(*(bootstrap.totals(sums, p_draws) for sums in p), strict=True)
-    q_bins = zip(*(bootstrap.totals(sums, q_draws) for sums in q), strict=True)
-    out = np.full(len(p_draws), np.nan)
-    for k, (one, other) in enumerate(zip(p_bins, q_bins, strict=True)):
-        if one[0].sum() > 0 and other[0].sum() > 0:
-            bracket = binned_wasserstein(edges, BinnedValues(*one), BinnedValues(*other), circle)
-            out[k] = bracket.value
-    return out
+    p_bins, q_bins = (
+        BinnedValues(*(bootstrap.totals(kept, draws) for kept in sums))
+        for sums, draws in ((p, p_draws), (q, q_draws))
+    )
+    with np.errstate(invalid="ignore"):  # a draw without a single entry has no distance
+        return binned_wasserstein(edges, p_bins, q_bins, circle).value
 
 
 def _mean(
@@ -270,7 +276,7 @@ def _mean(
     shares = shares / shares.sum()
     # A variable that is constant in the reference has no scale of its own.
     deviations = np.array([part.deviation or np.nan for part in parts])
-    brackets = np.array([(part.bracket.value, part.bracket.bound) for part in parts])
+    brackets = np.array([(part.value, part.bound) for part in parts])
     boot = np.stack([part.bootstrap for part in parts])
     halves = np.stack([part.halves for part in parts]).mean(1)
 

@@ -126,11 +126,12 @@ def wasserstein_circle(
     return float(np.dot(width, np.abs(difference - _weighted_median(difference, width))))
 
 
-def _weighted_median(values: Float64Array, weights: Float64Array) -> float:
-    """The value that minimises sum weights * |values - c| over c."""
-    order = np.argsort(values)
-    share = np.cumsum(weights[order])
-    return float(values[order[np.searchsorted(share, share[-1] / 2)]])
+def _weighted_median(values: Float64Array, weights: Float64Array) -> Float64Array:
+    """(...,) the values that minimise sum weights * |values - c| over c, along the last axis."""
+    order = np.argsort(values, axis=-1)
+    share = np.cumsum(weights[order], axis=-1)
+    place = np.argmax(share >= share[..., -1:] / 2, axis=-1)[..., None]
+    return np.take_along_axis(values, np.take_along_axis(order, place, -1), -1)[..., 0]
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,8 @@ class BinnedValues:
     """What the bins keep of a sample: weight and weighted sum of values in each bin.
 
     Attributes:
-        weight: (n_bins,) sum of weights.
-        total: (n_bins,) sum of weight times value.
+        weight: (..., n_bins) sum of weights.
+        total: (..., n_bins) sum of weight times value.
     """
 
     weight: Float64Array
@@ -148,10 +149,15 @@ class BinnedValues:
 
 @dataclass(frozen=True)
 class Bracket:
-    """A distance known to lie in [value - bound, value + bound]."""
+    """Distances known to lie in [value - bound, value + bound].
 
-    value: float
-    bound: float
+    Attributes:
+        value: (...,)
+        bound: (...,)
+    """
+
+    value: Float64Array
+    bound: Float64Array
 
 
 def binned_wasserstein(
@@ -170,17 +176,18 @@ def binned_wasserstein(
 
     Args:
         edges: (n_bins + 1,) ascending, all values of both samples inside.
-        p: weights and sums of one sample.
-        q: of the other.
+        p: weights and sums of one sample, or of several at once (leading axes).
+        q: of the other, of the same shape.
         circle: measure on the circle that the edges span: see wasserstein_circle.
     """
     edges = np.asarray(edges, dtype=np.float64)
     width = np.diff(edges)
-    p_weight, p_total = p.weight / p.weight.sum(), p.total / p.weight.sum()
-    q_weight, q_total = q.weight / q.weight.sum(), q.total / q.weight.sum()
-    at_edge = np.concatenate([[0.0], np.cumsum(p_weight - q_weight)])
-    at_edge[-1] = 0.0
-    left, right = at_edge[:-1], at_edge[1:]
+    p_size, q_size = (x.weight.sum(-1, keepdims=True) for x in (p, q))
+    p_weight, p_total = p.weight / p_size, p.total / p_size
+    q_weight, q_total = q.weight / q_size, q.total / q_size
+    right = np.cumsum(p_weight - q_weight, axis=-1)
+    right[..., -1] = 0.0
+    left = np.concatenate([np.zeros_like(right[..., :1]), right[..., :-1]], axis=-1)
     integral = edges[1:] * right - edges[:-1] * left - (p_total - q_total)
     # Rounding of large sums must not push a mean outside what the counts allow.
     integral = np.clip(integral, width * (left - q_weight), width * (left + p_weight))
@@ -188,25 +195,42 @@ def binned_wasserstein(
         # The exact problem may have its best shift elsewhere. The limits hold all the same: this
         # centre makes the sum of |integral| smallest, and any shift gives an upper limit.
         filled = width > 0
-        centre = _weighted_median(integral[filled] / width[filled], width[filled])
+        mean = integral[..., filled] / width[filled]
+        centre = _weighted_median(mean, width[filled])[..., None]
         left, right, integral = left - centre, right - centre, integral - centre * width
-    low, high = left - q_weight, left + p_weight
     lower = np.abs(integral)
+    upper = np.maximum(
+        lower, _upper_limit(edges, left, right, integral, p_weight, q_weight, p_total + q_total)
+    )
+    crossing = left * right < 0
+    heights = np.abs(left) + np.abs(right)
+    line = np.where(
+        crossing, (left**2 + right**2) / np.where(crossing, 2 * heights, 1.0), heights / 2
+    )
+    area = np.clip(line * width, lower, upper).sum(-1)
+    return Bracket(area, np.maximum(upper.sum(-1) - area, area - lower.sum(-1)))
+
+
+def _upper_limit(
+    edges: Float64Array,
+    left: Float64Array,
+    right: Float64Array,
+    integral: Float64Array,
+    p_weight: Float64Array,
+    q_weight: Float64Array,
+    both_totals: Float64Array,
+) -> Float64Array:
+    """(..., n_bins) the largest integral |D| over each bin that its content allows."""
+    width = np.diff(edges)
+    low, high = left - q_weight, left + p_weight
     mixed = (low < 0) & (high > 0)
     span = np.where(mixed, high - low, 1.0)
-    mean_part = np.where(mixed, integral, 0.0)
-    chord = ((high * width - mean_part) * -low + (mean_part - low * width) * high) / span
-    from_left = p_total + q_total - edges[:-1] * (p_weight + q_weight)
-    from_right = edges[1:] * (p_weight + q_weight) - p_total - q_total
-    upper = np.where(mixed, chord, lower)
-    upper = np.minimum(upper, np.abs(right) * width + from_left)
-    upper = np.minimum(upper, np.abs(left) * width + from_right)
-    upper = np.maximum(upper, lower)
-    same_sign = left * right >= 0
-    slope = np.where(same_sign, 1.0, np.abs(left) + np.abs(right))
-    line = np.where(
-        same_sign, (np.abs(left) + np.abs(right)) / 2, (left**2 + right**2) / (2 * slope)
+    jump = ((high * width - integral) * -low + (integral - low * width) * high) / span
+    both = p_weight + q_weight
+    return np.minimum.reduce(
+        [
+            np.where(mixed, jump, np.abs(integral)),
+            np.abs(right) * width + both_totals - edges[:-1] * both,
+            np.abs(left) * width + edges[1:] * both - both_totals,
+        ]
     )
-    value = np.clip(line * width, lower, upper)
-    area, smallest, largest = value.sum(), lower.sum(), upper.sum()
-    return Bracket(float(area), float(max(largest - area, area - smallest)))
