@@ -7,7 +7,6 @@ particles of one event stay together and their correlations enter the error. The
 is known to about 1/sqrt(2 * 64), 9%. Cost and memory do not depend on the number of replicas.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -86,23 +85,31 @@ def totals(sums: FloatArray, multiplicities: FloatArray | BoolArray) -> Float64A
     return np.tensordot(np.asarray(multiplicities, dtype=np.float64), sums, axes=1)
 
 
-def jackknife(statistic: Callable[[Float64Array], FloatArray], sums: FloatArray) -> Float64Array:
-    """Standard error of a smooth statistic of sums over events, leaving out a group at a time.
-
-    sigma^2 = (g - 1)/g sum_k (theta_k - mean theta)^2 over the g groups that hold anything;
-    NaN where fewer than two do.
+def left_out(sums: FloatArray, filled: BoolArray) -> Float64Array:
+    """Totals without one group, for each group that holds events.
 
     Args:
-        statistic: from the total (...) of the sums to a number or an array.
         sums: (64, ...) sums per group.
+        filled: (64,) groups that hold events, g of them.
+
+    Returns:
+        (g, ...) float64.
     """
-    filled = np.flatnonzero(np.any(sums.reshape(N_GROUPS, -1) != 0, axis=1))
-    total = sums.sum(0)
-    if filled.size < 2:
-        return np.full(np.shape(statistic(total)), np.nan)
-    left_out = np.stack([statistic(total - sums[k]) for k in filled])
-    deviations = left_out - left_out.mean(0)
-    return np.sqrt((filled.size - 1) / filled.size * np.sum(deviations**2, axis=0))
+    return sums.sum(0) - np.asarray(sums[filled], dtype=np.float64)
+
+
+def jackknife_error(values: FloatArray) -> Float64Array:
+    """Standard error of a smooth statistic from its values with one group left out.
+
+    sigma^2 = (g - 1)/g sum_k (theta_k - mean theta)^2 over g groups; NaN for fewer than two.
+
+    Args:
+        values: (g, ...) the statistic of left_out(...).
+    """
+    g = len(values)
+    if g < 2:
+        return np.full(values.shape[1:], np.nan)
+    return np.sqrt((g - 1) / g * np.sum((values - values.mean(0)) ** 2, axis=0))
 
 
 def spread(replicas: FloatArray) -> Float64Array:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hitools.core.compare.bootstrap import N_GROUPS
+from hitools.core.compare.bootstrap import N_GROUPS, jackknife_error, left_out
 from hitools.core.features import BoolArray, Float64Array, FloatArray, IntArray
 
 
@@ -125,14 +125,11 @@ def normalised(
     total, total_size = sums.sum(0), size.sum()
     if not total_size > 0:
         return np.full(total.shape, np.nan), np.full(total.shape, np.nan)
-    left = total_size - size
-    used = (size != 0) & (left > 0)
-    n_used = int(used.sum())
-    if n_used < 2:
+    used = (size != 0) & (size < total_size)
+    if used.sum() < 2:
         return total / total_size, np.full(total.shape, np.nan)
-    left_out = (total - sums[used]) / left[used][axes]
-    squares = np.sum((left_out - left_out.mean(0)) ** 2, axis=0)
-    return total / total_size, np.sqrt((n_used - 1) / n_used * squares)
+    errors = jackknife_error(left_out(sums, used) / left_out(size, used)[axes])
+    return total / total_size, errors
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from hitools.core.batch import EventBatch
-from hitools.core.features import Float64Array, FloatArray, IntArray
+from hitools.core.features import Float64Array, FloatArray, IntArray, segment_sums
 from hitools.core.observables.qvector import (
     ComplexArray,
     Phases,
@@ -59,12 +59,14 @@ class _Sums:
         n_pt: int,
         chosen: FloatArray,
     ) -> None:
-        self._offsets, self._phases, self._n_pt = batch.offsets, phases, n_pt
+        self._offsets, self._phases = batch.offsets, phases
+        # Powers of a weight of 1 are all the same: sums over pT bins are made once.
+        self._unit = bool(np.all(weight == 1))
         self._powers: list[FloatArray] = [chosen, chosen * weight]
-        inside = np.flatnonzero((pt_bin >= 0) & (chosen > 0))
-        self._inside = inside
-        self._cell = batch.event_of_particle[inside] * n_pt + pt_bin[inside]
+        self._inside = np.flatnonzero((pt_bin >= 0) & (chosen > 0))
+        self._cell = batch.event_of_particle[self._inside] * n_pt + pt_bin[self._inside]
         self._shape = (len(batch), n_pt)
+        self._binned: dict[tuple[int, int], ComplexArray] = {}
 
     def _weight(self, k: int) -> FloatArray:
         while len(self._powers) <= k:
@@ -75,25 +77,31 @@ class _Sums:
         return event_sums(self._phases[m] * self._weight(k), self._offsets)
 
     def s(self, k: int) -> Float64Array:
-        return event_sums(self._weight(k).astype(np.complex128), self._offsets).real
+        return segment_sums(self._weight(k), self._offsets)
 
-    def _binned(self, terms: ComplexArray) -> ComplexArray:
-        n_cells = self._shape[0] * self._n_pt
-        return cell_sums(terms, self._cell, n_cells).reshape(self._shape)
+    def q_bin(self, m: int, k: int) -> ComplexArray:
+        k = 0 if self._unit else k
+        if (m, k) not in self._binned:
+            terms = self._phases[m][self._inside]
+            if k:
+                terms = terms * self._weight(k)[self._inside]
+            sums = cell_sums(terms, self._cell, self._shape[0] * self._shape[1])
+            self._binned[m, k] = sums.reshape(self._shape)
+        return self._binned[m, k]
 
     def p(self, m: int) -> ComplexArray:
-        return self._binned(self._phases[m][self._inside])
+        return self.q_bin(m, 0)
 
     @cached_property
     def m_p(self) -> Float64Array:
-        n_cells = self._shape[0] * self._n_pt
-        return np.bincount(self._cell, minlength=n_cells).reshape(self._shape).astype(np.float64)
-
-    def q_bin(self, m: int, k: int) -> ComplexArray:
-        return self._binned((self._phases[m] * self._weight(k))[self._inside])
+        return self._count(None)
 
     def s_bin(self, k: int) -> Float64Array:
-        return self._binned(self._weight(k)[self._inside].astype(np.complex128)).real
+        return self.m_p if self._unit else self._count(self._weight(k)[self._inside])
+
+    def _count(self, weight: FloatArray | None) -> Float64Array:
+        sums = np.bincount(self._cell, weight, self._shape[0] * self._shape[1])
+        return sums.reshape(self._shape).astype(np.float64)
 
 
 def correlations(
