@@ -34,7 +34,7 @@ def toy_events(
     phi = rng.uniform(-np.pi, np.pi, n)
     for harmonic, v_n in (flow or {}).items():
         plane = rng.uniform(-np.pi, np.pi, n_events)[event]
-        phi = _bend(phi, harmonic, v_n, plane)
+        phi = bend(phi, harmonic, v_n, plane)
     return EventBatch.from_particles(
         pt,
         eta,
@@ -47,7 +47,7 @@ def toy_events(
     )
 
 
-def _bend(phi: np.ndarray, harmonic: int, v_n: float, plane: np.ndarray) -> np.ndarray:
+def bend(phi: np.ndarray, harmonic: int, v_n: float, plane: np.ndarray | float) -> np.ndarray:
     """Map uniform angles to the density 1 + 2 v_n cos n(phi - plane), by Newton's method."""
     target = phi - plane
     x = target.copy()
