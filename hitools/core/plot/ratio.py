@@ -13,6 +13,7 @@ from hitools.core.plot import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class RatioPanel:
         y_label: of the upper axes.
         log_x: logarithmic x axis.
         log_y: logarithmic y axis; None: where the heights span more than a factor of 200.
-        note: a short line inside the upper axes, e.g. a chi2.
+        from_zero: a linear y axis starts at 0; otherwise it shows the variation alone.
+        note: a short line above the panel, e.g. a chi2.
     """
 
     label: str
@@ -41,6 +43,7 @@ class RatioPanel:
     y_label: str = "density"
     log_x: bool = False
     log_y: bool | None = None
+    from_zero: bool = True
     note: str = ""
 
 
@@ -67,18 +70,30 @@ def ratio_figure(
         figure = style.new_figure(3.3 * n_columns, 3.4 * n_rows)
         grid = figure.add_gridspec(n_rows, n_columns)
         for k, panel in enumerate(panels):
-            cell = grid[k // n_columns, k % n_columns].subgridspec(
-                2, 1, height_ratios=[2.4, 1], hspace=0
-            )
-            lower = figure.add_subplot(cell[1])
-            upper = figure.add_subplot(cell[0], sharex=lower)
-            upper.tick_params(labelbottom=False)
-            draw_distribution(upper, panel, reference_name, sample_name)
-            draw_ratio(lower, panel, f"{sample_name}/{reference_name}" if k == 0 else "ratio")
-            if k == 0:
-                upper.legend(loc="best")
-            figure.align_ylabels([upper, lower])
+            cell = grid[k // n_columns, k % n_columns]
+            draw_panel(figure, cell, panel, reference_name, sample_name, legend=k == 0)
     return figure
+
+
+def draw_panel(
+    figure: "Figure",
+    cell: "SubplotSpec",
+    panel: RatioPanel,
+    reference_name: str,
+    sample_name: str,
+    *,
+    legend: bool,
+) -> None:
+    """One variable in a cell of a grid: distribution above, ratio below."""
+    parts = cell.subgridspec(2, 1, height_ratios=[2.4, 1], hspace=0)
+    lower = figure.add_subplot(parts[1])
+    upper = figure.add_subplot(parts[0], sharex=lower)
+    upper.tick_params(labelbottom=False)
+    draw_distribution(upper, panel, reference_name, sample_name)
+    draw_ratio(lower, panel, "ratio")
+    if legend:
+        upper.legend(loc="best")
+    figure.align_ylabels([upper, lower])
 
 
 def draw_distribution(
@@ -114,8 +129,12 @@ def draw_distribution(
     if log_y and heights.size:
         axes.set_yscale("log")
         axes.set_ylim(heights.min() / 3, heights.max() * 6)
-    elif heights.size:
+    elif heights.size and panel.from_zero:
         axes.set_ylim(0, heights.max() * 1.35)
+    elif heights.size:
+        low, high = heights.min(), heights.max()
+        margin = max(high - low, 0.02 * high)
+        axes.set_ylim(low - 0.5 * margin, high + margin)
     if panel.log_x:
         axes.set_xscale("log")
     axes.set_xlim(panel.edges[0], panel.edges[-1])
