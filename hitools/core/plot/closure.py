@@ -39,8 +39,7 @@ def closure_figure(
         content = variables[section]
         cells += [content[k : k + _COLUMNS] for k in range(0, len(content), _COLUMNS)]
     with style.house_style():
-        figure = style.new_figure(3.3 * _COLUMNS, 3.3 * len(cells))
-        grid = figure.add_gridspec(len(cells), _COLUMNS)
+        figure, grid = style.new_grid(len(cells), _COLUMNS)
         for i, row in enumerate(cells):
             for j, item in enumerate(row):
                 if isinstance(item, VariableClosure):

@@ -27,8 +27,7 @@ def flow_figure(result: FlowResult, names: tuple[str, str] = ("reference", "samp
     harmonics = result.options.harmonics
     n_columns = max(2, len(harmonics))
     with style.house_style():
-        figure = style.new_figure(3.6 * n_columns, 10.2)
-        grid = figure.add_gridspec(3, n_columns)
+        figure, grid = style.new_grid(3, n_columns, width=3.5)
         draw_panel(figure, grid[0, 0], _pairs_panel(result), *names, legend=True)
         if result.comparison is not None:
             draw_ratio_map(
@@ -91,7 +90,7 @@ def _scalar_product(
     figure: "Figure", cell: "SubplotSpec", result: FlowResult, n: int, names: tuple[str, str]
 ) -> None:
     """v_n{SP}(pT), and the difference of the samples below."""
-    parts = cell.subgridspec(2, 1, height_ratios=[2.4, 1], hspace=0)
+    parts = cell.subgridspec(2, 1, height_ratios=[2.4, 1], hspace=0.06)
     lower = figure.add_subplot(parts[1])
     upper = figure.add_subplot(parts[0], sharex=lower)
     upper.tick_params(labelbottom=False)
@@ -118,7 +117,8 @@ def _scalar_product(
         error = np.hypot(result.sample.error[name], result.reference.error[name])
         difference = np.where(_known(difference, error), difference, np.nan)
         _errorbar(lower, (edges[1:] + edges[:-1]) / 2, difference, error, 1, "")
-    figure.align_ylabels([upper, lower])
+    style.place_y_label(upper)
+    style.place_y_label(lower)
 
 
 def _cumulants(axes: "Axes", result: FlowResult, n: int, names: tuple[str, str]) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hitools.core.compare.maps import RatioMap
+from hitools.core.plot.style import place_y_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,8 +55,9 @@ def draw_ratio_map(
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     mean, median = ratios.score.mean, ratios.score.median
-    axes.set_title(rf"mean {mean:.2f}, median {median:.2f}", loc="right", fontsize=8)
-    figure.colorbar(image, ax=axes, label="sample / reference", extend="both", pad=0.02)
+    axes.set_title(rf"ratio: mean {mean:.2f}, median {median:.2f}", loc="right", fontsize=8)
+    figure.colorbar(image, ax=axes, extend="both", pad=0.03, fraction=0.18, aspect=30)
+    place_y_label(axes)
 
 
 def _plain_ticks(axis: "Axis") -> None:

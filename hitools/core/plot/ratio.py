@@ -67,8 +67,7 @@ def ratio_figure(
     n_columns = min(n_columns, len(panels))
     n_rows = math.ceil(len(panels) / n_columns)
     with style.house_style():
-        figure = style.new_figure(3.3 * n_columns, 3.4 * n_rows)
-        grid = figure.add_gridspec(n_rows, n_columns)
+        figure, grid = style.new_grid(n_rows, n_columns)
         for k, panel in enumerate(panels):
             cell = grid[k // n_columns, k % n_columns]
             draw_panel(figure, cell, panel, reference_name, sample_name, legend=k == 0)
@@ -85,7 +84,7 @@ def draw_panel(
     legend: bool,
 ) -> None:
     """One variable in a cell of a grid: distribution above, ratio below."""
-    parts = cell.subgridspec(2, 1, height_ratios=[2.4, 1], hspace=0)
+    parts = cell.subgridspec(2, 1, height_ratios=[2.4, 1], hspace=0.06)
     lower = figure.add_subplot(parts[1])
     upper = figure.add_subplot(parts[0], sharex=lower)
     upper.tick_params(labelbottom=False)
@@ -93,7 +92,8 @@ def draw_panel(
     draw_ratio(lower, panel, "ratio")
     if legend:
         upper.legend(loc="best")
-    figure.align_ylabels([upper, lower])
+    style.place_y_label(upper)
+    style.place_y_label(lower)
 
 
 def draw_distribution(
@@ -137,6 +137,9 @@ def draw_distribution(
         axes.set_ylim(low - 0.5 * margin, high + margin)
     if panel.log_x:
         axes.set_xscale("log")
+    if axes.get_yscale() == "linear":
+        # The lowest number would touch the highest one of the ratio below.
+        axes.locator_params(axis="y", nbins=6, prune="lower")
     axes.set_xlim(panel.edges[0], panel.edges[-1])
     axes.set_ylabel(panel.y_label)
     if panel.note:
