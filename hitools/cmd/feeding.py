@@ -39,11 +39,15 @@ def feed(
         alone_is_reference: a single input is the reference, to be compared with itself.
 
     Raises:
-        InputError: an input without events, or without particles.
+        InputError: an input without events, or without particles, or a figure that cannot be
+            written; before any event is read.
     """
     from hitools.core.compare.blocks import steady_blocks
     from hitools.core.errors import InputError
+    from hitools.core.plot.style import check_figure_path
 
+    if reporting.plot is not None:
+        check_figure_path(reporting.plot)
     source = Inputs(inputs, reporting)
     for which, name in enumerate(inputs):
         reference = alone_is_reference if len(inputs) == 1 else which == 0

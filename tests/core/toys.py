@@ -51,7 +51,7 @@ def bend(phi: np.ndarray, harmonic: int, v_n: float, plane: np.ndarray | float) 
     """Map uniform angles to the density 1 + 2 v_n cos n(phi - plane), by Newton's method."""
     target = phi - plane
     x = target.copy()
-    for _ in range(30):
+    for _ in range(10):
         value = x + 2 * v_n / harmonic * np.sin(harmonic * x) - target
         x -= value / (1 + 2 * v_n * np.cos(harmonic * x))
     return x + plane
