@@ -64,19 +64,16 @@ def tail_cut(events: EventBatch) -> EventBatch:
 
 
 def swapped(events: EventBatch) -> EventBatch:
-    """Each event with the particles of the event before it, vectors and multiplicity kept.
+    """Particles of two events of equal multiplicity exchanged, event vectors in their place.
 
-    Events are paired with a neighbour of the same multiplicity, so that no distribution changes.
+    No distribution changes. An event without a partner of its multiplicity stays as it is.
     """
     order = np.argsort(events.n_particles, kind="stable")
-    events = events.take(order)
-    same = events.n_particles[1::2] == events.n_particles[: len(events) // 2 * 2 : 2]
     partner = np.arange(len(events))
-    first = 2 * np.flatnonzero(same)
-    partner[first], partner[first + 1] = first + 1, first
-    kept = np.sort(np.concatenate([first, first + 1]))
-    others = events.take(partner[kept])
-    return dataclasses.replace(others, events=events.take(kept).events)
+    one, other = order[0::2][: len(events) // 2], order[1::2]
+    same = events.n_particles[one] == events.n_particles[other]
+    partner[one[same]], partner[other[same]] = other[same], one[same]
+    return dataclasses.replace(events.take(partner), events=events.events)
 
 
 DEFECTS = {

@@ -11,7 +11,6 @@ import numpy as np
 from hitools.core.batch import EventBatch
 from hitools.core.compare import bootstrap
 from hitools.core.compare.bootstrap import N_GROUPS
-from hitools.core.compare.maps import grouped_map
 from hitools.core.features import Float64Array, IntArray
 from hitools.core.observables.cumulants import correlations, gap_correlations
 from hitools.core.observables.pairs import PairCuts, trigger_pairs, triggers
@@ -126,31 +125,26 @@ class FlowSums:
 
     def _add_pairs(self, batch: EventBatch, weights: Float64Array, groups: IntArray) -> None:
         options = self._options
-        phi_edges, trigger_edges = options.delta_phi_edges, options.trigger_edges
-        if "pairs" not in self.sums:
-            self.sums["pairs"] = np.zeros(N_GROUPS)
-            self.sums["cosines"] = np.zeros((N_GROUPS, 3))
-            self.sums["delta_phi"] = np.zeros((N_GROUPS, options.n_delta_phi))
-            self.sums["map"] = np.zeros((N_GROUPS, options.n_delta_phi, len(trigger_edges) - 1))
+        n_phi, edges = options.n_delta_phi, options.trigger_edges
+        particle = triggers(batch, options.pairs)
+        event = batch.event_of_particle[particle]
+        # Everything that pairs of one trigger share is looked up once a trigger.
+        group, weight = groups[event], weights[event]
+        n_cells = len(edges) + 1
+        row = group * n_cells + np.searchsorted(edges, batch.particle("pt")[particle], "right")
+        sums = np.zeros((N_GROUPS, n_cells, n_phi))
+        cosines = np.zeros((N_GROUPS, 3))
         for pairs in trigger_pairs(batch, options.pairs):
-            weight, group = weights[pairs.event], groups[pairs.event]
-            cosines = [
-                np.bincount(group, weight * np.cos(n * pairs.delta_phi), N_GROUPS)
-                for n in (1, 2, 3)
-            ]
-            cell = (pairs.delta_phi + np.pi) * (options.n_delta_phi / (2 * np.pi))
-            cell = np.minimum(cell.astype(np.int64), options.n_delta_phi - 1)
-            n_cells = N_GROUPS * options.n_delta_phi
-            counts = np.bincount(group * options.n_delta_phi + cell, weight, n_cells)
-            self._count("pairs", np.bincount(group, weight, N_GROUPS).astype(np.float64))
-            self._count("cosines", np.stack(cosines, axis=1))
-            self._count("delta_phi", counts.reshape(N_GROUPS, -1).astype(np.float64))
-            self._count(
-                "map",
-                grouped_map(
-                    pairs.delta_phi, pairs.trigger_pt, phi_edges, trigger_edges, group, weight
-                ),
-            )
+            w, g, c = weight[pairs.trigger], group[pairs.trigger], np.cos(pairs.delta_phi)
+            powers = (c, 2 * c * c - 1, (4 * c * c - 3) * c)  # cos of 1, 2, 3 times the angle
+            cosines += np.stack([np.bincount(g, w * x, N_GROUPS) for x in powers], axis=1)
+            cell = ((pairs.delta_phi + np.pi) * (n_phi / (2 * np.pi))).astype(np.int64)
+            cell = row[pairs.trigger] * n_phi + np.minimum(cell, n_phi - 1)
+            sums += np.bincount(cell, w, sums.size).reshape(sums.shape)
+        self._count("pairs", sums.sum((1, 2)))
+        self._count("cosines", cosines)
+        self._count("delta_phi", sums.sum(1))
+        self._count("map", np.moveaxis(sums[:, 1:-1], 1, 2))
 
 
 def _pt_bin(batch: EventBatch, edges: Float64Array) -> IntArray:

@@ -5,35 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hitools.core.compare import bootstrap
-from hitools.core.compare.histogram import bin_index, normalised
-from hitools.core.features import BoolArray, Float64Array, FloatArray, IntArray
-
-
-def grouped_map(
-    x: FloatArray,
-    y: FloatArray,
-    x_edges: Float64Array,
-    y_edges: Float64Array,
-    groups: IntArray,
-    weights: FloatArray | None = None,
-) -> Float64Array:
-    """2D histogram per group of events; what lies outside is left out.
-
-    Args:
-        x: (n,) entries.
-        y: (n,)
-        x_edges: (nx + 1,) ascending.
-        y_edges: (ny + 1,) ascending.
-        groups: (n,) group of the event each entry belongs to.
-        weights: (n,) or None for 1.
-
-    Returns:
-        (64, nx, ny) float64.
-    """
-    nx, ny = len(x_edges) + 1, len(y_edges) + 1
-    cell = (groups * nx + bin_index(x, x_edges)) * ny + bin_index(y, y_edges)
-    counts = np.bincount(cell, weights, bootstrap.N_GROUPS * nx * ny)
-    return counts.reshape(bootstrap.N_GROUPS, nx, ny)[:, 1:-1, 1:-1].astype(np.float64)
+from hitools.core.compare.histogram import normalised
+from hitools.core.features import BoolArray, Float64Array
 
 
 @dataclass(frozen=True)
@@ -146,7 +119,7 @@ def compare_maps(
     Args:
         x_edges: (nx + 1,)
         y_edges: (ny + 1,)
-        reference: (64, nx, ny) from grouped_map.
+        reference: (64, nx, ny) sums per group of events.
         sample: (64, nx, ny)
         reference_per: (64,) what to divide by; None for the map's own sum.
         sample_per: (64,)

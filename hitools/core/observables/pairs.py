@@ -36,13 +36,11 @@ class Pairs:
 
     Attributes:
         delta_phi: (n_pairs,) phi_trigger - phi_associated in (-pi, pi].
-        trigger_pt: (n_pairs,) GeV/c.
-        event: (n_pairs,) index of the event in its batch.
+        trigger: (n_pairs,) which of the triggers, in the order of triggers(batch, cuts).
     """
 
     delta_phi: FloatArray
-    trigger_pt: FloatArray
-    event: IntArray
+    trigger: IntArray
 
 
 def triggers(batch: EventBatch, cuts: PairCuts) -> IntArray:
@@ -57,27 +55,32 @@ def trigger_pairs(
 
     A trigger is a partner of other triggers, not of itself.
     """
-    trigger = triggers(batch, cuts)
-    if not trigger.size:
+    particle = triggers(batch, cuts)
+    if not particle.size:
         return
-    event = batch.event_of_particle[trigger]
-    n_partners = batch.n_particles[event]
+    n_partners = batch.n_particles[batch.event_of_particle[particle]]
     piece = np.cumsum(n_partners) // max_pairs
-    for rows in np.split(np.arange(len(trigger)), np.flatnonzero(np.diff(piece)) + 1):
-        yield _pairs_of(batch, cuts, trigger[rows], event[rows], n_partners[rows])
+    for rows in np.split(np.arange(len(particle)), np.flatnonzero(np.diff(piece)) + 1):
+        yield _pairs_of(batch, cuts, particle, rows, n_partners[rows])
 
 
 def _pairs_of(
-    batch: EventBatch, cuts: PairCuts, trigger: IntArray, event: IntArray, n_partners: IntArray
+    batch: EventBatch, cuts: PairCuts, particle: IntArray, rows: IntArray, n_partners: IntArray
 ) -> Pairs:
-    first = np.repeat(batch.offsets[event] - np.cumsum(n_partners) + n_partners, n_partners)
-    partner = first + np.arange(n_partners.sum())
-    own = np.repeat(trigger, n_partners)
-    pt, eta, phi = (batch.particle(name) for name in ("pt", "eta", "phi"))
+    """Pairs of these rows of the triggers."""
+    first = batch.offsets[batch.event_of_particle[particle[rows]]]
+    end = np.cumsum(n_partners)
+    partner = np.arange(end[-1]) + np.repeat(first - end + n_partners, n_partners)
+    kept = np.ones(len(partner), np.bool_)
+    kept[end - n_partners + particle[rows] - first] = False  # the trigger itself
     low, high = cuts.associated_pt
-    kept = (partner != own) & (pt[partner] >= low) & (pt[partner] < high)
+    if low > 0 or high < np.inf:
+        pt = batch.particle("pt")[partner]
+        kept &= (pt >= low) & (pt < high)
     if cuts.eta_gap > 0:
-        kept &= np.abs(eta[own] - eta[partner]) >= cuts.eta_gap
-    own, partner = own[kept], partner[kept]
-    delta_phi = wrap_angle(phi[own].astype(np.float64) - phi[partner])
-    return Pairs(delta_phi, pt[own], batch.event_of_particle[own])
+        eta = batch.particle("eta")
+        own = np.repeat(eta[particle[rows]], n_partners)
+        kept &= np.abs(own - eta[partner]) >= cuts.eta_gap
+    trigger = np.repeat(rows, n_partners)[kept]
+    phi = batch.particle("phi").astype(np.float64)
+    return Pairs(wrap_angle(phi[particle][trigger] - phi[partner[kept]]), trigger)

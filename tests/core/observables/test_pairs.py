@@ -15,6 +15,11 @@ CUTS = {
 }
 
 
+def _of_trigger(events, cuts, trigger):
+    particle = triggers(events, cuts)[trigger]
+    return events.particle("pt")[particle], events.event_of_particle[particle]
+
+
 def _loop(events, cuts):
     pt, eta, phi = (events.particle(name).astype(float) for name in ("pt", "eta", "phi"))
     for e in range(len(events)):
@@ -36,7 +41,9 @@ def _loop(events, cuts):
 def test_pairs_are_those_of_the_double_loop(name, max_pairs):
     events, cuts = toy_events(12, 1, mean_particles=30), CUTS[name]
     pieces = list(trigger_pairs(events, cuts, max_pairs))
-    found = np.concatenate([np.stack([p.delta_phi, p.trigger_pt, p.event], axis=1) for p in pieces])
+    found = np.concatenate(
+        [np.stack([p.delta_phi, *_of_trigger(events, cuts, p.trigger)], axis=1) for p in pieces]
+    )
     expected = np.array(list(_loop(events, cuts)))
     assert len(expected) > 50
     np.testing.assert_allclose(found, expected, atol=1e-6)
