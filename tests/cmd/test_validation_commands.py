@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from tests.cmd.validation_files import phi_shifted, toy_pair, write
 from tests.conftest import assert_one_line_error, read_all
 
 COMMANDS = {
@@ -14,16 +13,6 @@ COMMANDS = {
     "hi-flow": ("flow.v2_sp.resolution", "flow.c2_4"),
     "hi-closure": ("closure.pt.chi2_ndf", "closure.eta:pt.median"),
 }
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pair")
-    reference, sample = toy_pair(250)
-    return (
-        write(folder / "reference.h5", reference),
-        write(folder / "sample.h5", phi_shifted(sample), generated=True),
-    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -109,67 +98,6 @@ def test_help_names_the_quantities_and_comes_fast(run, name):
     result = run(name, "--help")
     assert time.perf_counter() - start < 3  # 0.3 s on an idle machine
     assert b"--require" in result.stdout
-
-
-def test_w1_in_fixed_memory_says_so_and_agrees(run, pair):
-    exact = json.loads(run("hi-w1", *pair, "--json").stdout)
-    estimate = json.loads(run("hi-w1", *pair, "--json", "--memory", "0K").stdout)
-    assert exact["exact"]
-    assert not estimate["exact"]
-    assert exact["remarks"] == []
-    assert "bounds" in " ".join(estimate["remarks"])
-    values = {q["name"]: q["value"] for q in exact["quantities"]}
-    for quantity in estimate["quantities"]:
-        name = quantity["name"]
-        if name.startswith("w1."):
-            bound = estimate["bounds"][name] + 1e-6 * values[name]
-            assert abs(quantity["value"] - values[name]) <= bound, name
-
-
-def test_w1_of_phi_along_the_circle(run, pair):
-    result = json.loads(run("hi-w1", *pair, "--json", "--phi", "circle").stdout)
-    values = {q["name"]: q for q in result["quantities"]}
-    assert "w1.sin_phi" not in values
-    assert values["w1.phi"]["unit"] == "rad"
-
-
-def test_qclosure_in_bins_and_with_the_reference_beside_it(run, pair):
-    result = run("hi-qclosure", *pair, "--json", "--bins", "b:0,4,8")
-    quantities = {q["name"]: q for q in json.loads(result.stdout)["quantities"]}
-    turned = quantities["q.cos_2_delta_psi"]
-    assert turned["value"] == pytest.approx(np.cos(0.4), abs=1e-3)
-    assert turned["floor"] == pytest.approx(1)
-    assert quantities["q.cos_2_delta_psi@b:0-4"]["value"] == pytest.approx(np.cos(0.4), abs=1e-3)
-
-
-def test_qclosure_says_that_a_sample_closes_by_construction(run, oo_path):
-    result = run("hi-qclosure", oo_path)
-    assert result.returncode == 0
-    assert "closes by construction" in result.stdout.decode()
-
-
-def test_flow_options_reach_the_measurement(run, pair):
-    options = ["--harmonics", "2", "--pt-bins", "0,1,3", "--gap", "0.5", "--trigger-pt", "2"]
-    options += ["--cumulant-gap", "0.5", "--particle-weight", "pt", "--reference-pt", "0.2:5"]
-    options += ["--associated-pt", ":2", "--pair-gap", "0.3", "--estimator", "product"]
-    changed = json.loads(run("hi-flow", pair[0], "--json", *options).stdout)
-    plain = json.loads(run("hi-flow", pair[0], "--json").stdout)
-    assert changed["pt_edges"] == [0, 1, 3]
-    assert len(changed["curves"]["v2_sp"]["value"]) == 2
-    a, b = ({q["name"]: q["value"] for q in x["quantities"]} for x in (changed, plain))
-    assert not any("v3" in name for name in a)
-    for name in ("flow.v2_sp", "flow.c2_2", "flow.c2_4", "flow.pairs.associated"):
-        assert a[name] != b[name], name
-
-
-def test_closure_prints_its_bins_and_takes_more_pairs(run, pair):
-    result = run("hi-closure", *pair, "--n-bins", 20, "--pair", "b:n_coll", "--pair", "eta:pt")
-    text = result.stdout.decode()
-    assert "closure.b:n_coll.mean_95" in text
-    assert "pt: 20 bins from" in text
-    binning = json.loads(run("hi-closure", *pair, "--n-bins", 20, "--json").stdout)["binning"]
-    assert len(binning["pt"]) == 21
-    assert len(binning) == 17
 
 
 def test_real_events_pass_through_all_four_in_one_pipe(pipe, oo_path):

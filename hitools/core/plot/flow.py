@@ -106,7 +106,9 @@ def _scalar_product(
     title = rf"$\langle\cos {n}(\psi_A - \psi_B)\rangle$ in brackets"
     upper.legend(loc="upper left", title=title, title_fontsize=8)
     if not any(np.isfinite(s.value[f"v{n}_sp"]) for s, _, _ in _samples(result, names)):
-        upper.text(0.5, 0.3, "not defined", transform=upper.transAxes, ha="center", color="#666666")
+        upper.text(
+            0.5, 0.12, "not defined", transform=upper.transAxes, ha="center", color="#666666"
+        )
     lower.axhline(0, color="#666666", linewidth=0.8)
     lower.set_xlabel(r"$p_T$ (GeV/$c$)")
     lower.set_ylabel("difference", fontsize=8.5)

@@ -1,0 +1,16 @@
+"""Files that the tests of the validation commands share."""
+
+import pytest
+
+from tests.cmd.validation_files import phi_shifted, toy_pair, write
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory):
+    """A toy reference, and a toy sample whose particles are turned against their vectors."""
+    folder = tmp_path_factory.mktemp("pair")
+    reference, sample = toy_pair(250)
+    return (
+        write(folder / "reference.h5", reference),
+        write(folder / "sample.h5", phi_shifted(sample), generated=True),
+    )
