@@ -1,0 +1,147 @@
+"""The training objective, computed once here for training and for validation.
+
+Every term is a weighted mean, handed out as its numerator and denominator: a batch cut into parts
+(two processes, or two accumulated steps) gives the loss of the whole as the sum of the numerators
+over the sum of the denominators.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hitools.core.diffusion.schedule import alpha_sigma, denoised, diffuse, velocity
+from hitools.core.features import EVENT_INDEX, PARTICLE_INDEX
+from hitools.core.nets.layout import Layout
+from hitools.core.nets.model import Denoiser
+
+PSI_LATEST_TIME = 0.5
+"""Above this time a denoised particle says too little for L_psi (paper, section V C)."""
+
+
+@dataclass(frozen=True)
+class WeightedMean:
+    """A mean as a fraction, so that parts of a batch can be put together.
+
+    Attributes:
+        numerator: () sum of weight times value; carries the gradient.
+        denominator: () sum of weights; 0 where nothing entered.
+    """
+
+    numerator: Tensor
+    denominator: Tensor
+
+    @property
+    def value(self) -> Tensor:
+        """() the mean; 0 where nothing entered."""
+        return self.numerator / torch.where(self.denominator > 0, self.denominator, 1)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a batch costs.
+
+    Attributes:
+        event: mean over events of the squared velocity error, averaged over the event features.
+        particle: mean over particles of the same, averaged over the particle features; a particle
+            weighs as much as its event.
+        psi: mean of L_psi over the events with t < 0.5; None where it was not asked for.
+    """
+
+    event: WeightedMean
+    particle: WeightedMean
+    psi: WeightedMean | None
+
+
+@dataclass(frozen=True)
+class PsiLoss:
+    """L_psi = 1 - cos 2(psi_reco - psi_true): particles must bend the way their event says.
+
+    psi_reco is the event plane of the denoised particles, from their absolute pT and phi
+    (paper, section V C). The constants bring standardised features back to physical units:
+    value = mean + std * feature.
+
+    Attributes:
+        particle_mean: (n_particle_features,) in the order of PARTICLE_COLUMNS.
+        particle_std: (n_particle_features,).
+        event_mean: (n_event_features,) in the order of EVENT_COLUMNS.
+        event_std: (n_event_features,).
+    """
+
+    particle_mean: Tensor
+    particle_std: Tensor
+    event_mean: Tensor
+    event_std: Tensor
+
+    def __call__(self, particles: Tensor, events: Tensor, layout: Layout) -> Tensor:
+        """L_psi per event.
+
+        Args:
+            particles: (n_total, n_particle_features) denoised and standardised.
+            events: (n_events, n_event_features) standardised; psi_true is their psi_2.
+            layout: which particles form an event.
+
+        Returns:
+            (n_events,) between 0 and 2; 1 for an event without particles.
+        """
+        physical = particles.float() * self.particle_std + self.particle_mean
+        pt, phi = physical[:, PARTICLE_INDEX["pt"]], physical[:, PARTICLE_INDEX["phi"]]
+        q_x, q_y = layout.mean(pt * torch.cos(2 * phi)), layout.mean(pt * torch.sin(2 * phi))
+        column = EVENT_INDEX["psi_2"]
+        psi_true = events[:, column].float() * self.event_std[column] + self.event_mean[column]
+        # cos 2(psi_reco - psi_true) without an angle: the projection of Q on the true axis.
+        projection = q_x * torch.cos(2 * psi_true) + q_y * torch.sin(2 * psi_true)
+        length = torch.sqrt(q_x**2 + q_y**2 + torch.finfo(torch.float32).tiny)
+        return 1 - projection / length
+
+
+def losses(
+    model: Denoiser,
+    events: Tensor,
+    particles: Tensor,
+    offsets: Tensor,
+    weights: Tensor,
+    t: Tensor,
+    event_noise: Tensor,
+    particle_noise: Tensor,
+    *,
+    psi: PsiLoss | None = None,
+) -> Losses:
+    """Velocity errors of both branches on a batch, at given times and noise.
+
+    Args:
+        model: both branches.
+        events: (n_events, n_event_features) standardised.
+        particles: (n_total, n_particle_features) standardised, packed.
+        offsets: (n_events + 1,) int64; event k holds rows offsets[k]:offsets[k+1].
+        weights: (n_events,) event weights.
+        t: (n_events,) diffusion times in [0, 1].
+        event_noise: standard normal in the shape of events.
+        particle_noise: standard normal in the shape of particles.
+        psi: adds L_psi of the denoised particles.
+    """
+    layout = Layout.from_offsets(offsets, particles.device)
+    alpha, sigma = alpha_sigma(t[:, None])
+
+    noised = diffuse(events, event_noise, alpha, sigma)
+    target = velocity(events, event_noise, alpha, sigma)
+    error = model.event_velocity(noised, t).float() - target
+    event_loss = WeightedMean((weights * error.square().mean(1)).sum(), weights.sum())
+
+    alpha, sigma = layout.spread(alpha), layout.spread(sigma)
+    noised = diffuse(particles, particle_noise, alpha, sigma)
+    target = velocity(particles, particle_noise, alpha, sigma)
+    predicted = model.particle_velocity(noised, t, events, offsets).float()
+    particle_weights = layout.spread(weights)
+    particle_loss = WeightedMean(
+        (particle_weights * (predicted - target).square().mean(1)).sum(), particle_weights.sum()
+    )
+
+    psi_loss = None
+    if psi is not None:
+        clean = denoised(noised, predicted, alpha, sigma)
+        late_weights = weights * ((t < PSI_LATEST_TIME) & (layout.n_particles > 0))
+        psi_loss = WeightedMean(
+            (late_weights * psi(clean, events, layout)).sum(), late_weights.sum()
+        )
+    return Losses(event_loss, particle_loss, psi_loss)

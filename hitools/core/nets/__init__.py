@@ -1,0 +1,1 @@
+"""The networks: event ResNet and Point-Edge Transformer over packed particles."""

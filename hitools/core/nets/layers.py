@@ -1,0 +1,92 @@
+"""Small parts that both branches are built from: initialisation, time embedding, normalisation."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hitools.core.nets.layout import Layout
+
+N_FREQUENCIES = 32
+LARGEST_FREQUENCY = 1000.0
+FREQUENCY_RANGE = 10_000.0
+GROUP_NORM_EPSILON = 1e-3
+
+
+def linear(n_in: int, n_out: int, *, bias: bool = True) -> nn.Linear:
+    """A dense layer with Glorot-uniform weights and zero bias."""
+    layer = nn.Linear(n_in, n_out, bias=bias)
+    nn.init.xavier_uniform_(layer.weight)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class TimeEmbedding(nn.Module):
+    """Diffusion time as sines and cosines, scaled by the time itself, through two dense layers."""
+
+    def __init__(self, width: int) -> None:
+        """Embed into width channels."""
+        super().__init__()
+        self.hidden = linear(2 * N_FREQUENCIES, 2 * width, bias=False)
+        self.out = linear(2 * width, width, bias=False)
+
+    def forward(self, t: Tensor) -> Tensor:
+        """(n_events,) times in [0, 1] to (n_events, width)."""
+        steps = torch.arange(N_FREQUENCIES, dtype=torch.float32, device=t.device)
+        frequencies = torch.exp(-math.log(FREQUENCY_RANGE) / (N_FREQUENCIES - 1) * steps)
+        t = t.float()[:, None]
+        angle = t * frequencies * LARGEST_FREQUENCY
+        waves = torch.cat([angle.sin(), angle.cos()], dim=-1) * t
+        return functional.silu(self.out(functional.silu(self.hidden(waves))))
+
+
+class EventNorm(nn.Module):
+    """Normalise by one mean and one variance per event, over its particles and channels.
+
+    This is group normalisation with a single group, as in the original, but over the real
+    particles alone.
+    """
+
+    def __init__(self, width: int) -> None:
+        """Scale and shift per channel, over width channels."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """(n_total, width) to the same shape."""
+        x = x.float()
+        row_variance, row_mean = torch.var_mean(x, dim=-1, correction=0)
+        mean = layout.spread(layout.mean(row_mean))
+        variance = layout.spread(layout.mean(row_variance + (row_mean - mean) ** 2))
+        scale = torch.rsqrt(variance + GROUP_NORM_EPSILON)
+        return (x - mean[:, None]) * scale[:, None] * self.weight + self.bias
+
+
+class LayerScale(nn.Module):
+    """A learned factor per channel, small at first, on a residual branch (CaiT, 2103.17239)."""
+
+    def __init__(self, width: int, value: float) -> None:
+        """Start at value in each of width channels."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((width,), value))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) to the same shape."""
+        return x * self.weight
+
+
+class Modulation(nn.Module):
+    """Feature-wise scale and shift from a condition (FiLM): x (1 + scale) + shift."""
+
+    def __init__(self, width: int, *, bias: bool = True) -> None:
+        """Condition and x both have width channels."""
+        super().__init__()
+        self.dense = linear(width, 2 * width, bias=bias)
+
+    def forward(self, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """(n_events, width) to factor 1 + scale and shift, each (n_events, width)."""
+        scale, shift = functional.gelu(self.dense(condition)).chunk(2, dim=-1)
+        return 1 + scale, shift

@@ -1,0 +1,62 @@
+"""Where each event lies among packed particles: what normalisation, attention and neighbours share.
+
+Built once per forward pass from the offsets, then handed to every layer.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """A packing of events.
+
+    Attributes:
+        counts: particles per event, on the host.
+        n_particles: (n_events,) int64 the same on the device.
+        event_of_particle: (n_total,) int64 index of each particle's event, on the device.
+    """
+
+    counts: tuple[int, ...]
+    n_particles: Tensor
+    event_of_particle: Tensor
+
+    @classmethod
+    def from_offsets(cls, offsets: Tensor, device: torch.device) -> "Layout":
+        """Read the packing from (n_events + 1,) int64 offsets.
+
+        Offsets on the host cost no synchronisation with the device.
+        """
+        n_particles = offsets.diff()
+        counts = tuple(n_particles.tolist())
+        n_particles = n_particles.to(device, non_blocking=True)
+        event_of_particle = torch.repeat_interleave(n_particles, output_size=sum(counts))
+        return cls(counts, n_particles, event_of_particle)
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """First row of each event."""
+        ends = torch.tensor(self.counts).cumsum(0) if self.counts else torch.zeros(0)
+        return tuple(int(end) - count for end, count in zip(ends, self.counts, strict=True))
+
+    @cached_property
+    def longest(self) -> int:
+        """Particles of the largest event."""
+        return max(self.counts, default=0)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean per event of (n_total,) values, as (n_events,); 0 for an event without particles.
+
+        Summed in float64, so that neither the order of a device's atomic additions nor the
+        length of the event shows in the result.
+        """
+        sums = torch.zeros(len(self.counts), dtype=torch.float64, device=values.device)
+        sums = sums.index_add(0, self.event_of_particle, values.double())
+        return (sums / self.n_particles.clamp(min=1)).to(values.dtype)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Hand each particle its event's row: (n_events, ...) to (n_total, ...)."""
+        return values.index_select(0, self.event_of_particle)
