@@ -208,7 +208,7 @@ def main(path: Path) -> int:
         limit = SAMPLER_LIMIT if name.startswith("sampler") else LIMIT
         good = error <= limit  # false for NaN
         failed |= not good
-        print(f"{name:<22} {error:9.2e}  limit {limit:g}{'' if good else '  ABOVE'}")
+        print(f"{name:<22} {error:9.2e}  limit {limit:g}{'' if good else '  ABOVE'}")  # noqa: T201
     return int(failed)
 
 

@@ -22,9 +22,52 @@ class Attention(nn.Module):
         """(n_total, width) to the same shape."""
         n_total, width = x.shape
         qkv = self.qkv(x).view(n_total, 3, self.n_heads, width // self.n_heads)
-        events = qkv.split(layout.counts)
-        outputs = []
-        for event in events:
-            q, k, v = event.permute(1, 2, 0, 3)[:, None]
-            outputs.append(functional.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1))
-        return self.out(torch.cat(outputs).reshape(n_total, width))
+        return self.out(attend(qkv, layout).reshape(n_total, width))
+
+
+@torch.compiler.disable
+def attend(qkv: Tensor, layout: Layout) -> Tensor:
+    """Queries, keys and values (n_total, 3, heads, d) to (n_total, heads, d), event by event."""
+    if not qkv.is_cuda:
+        return attend_by_runs(qkv, layout)
+    if qkv.dtype != torch.float32 and torch.cuda.get_device_capability(qkv.device) >= (8, 0):
+        return attend_varlen(qkv, layout)
+    return attend_jagged(qkv, layout)
+
+
+def attend_by_runs(qkv: Tensor, layout: Layout) -> Tensor:
+    """For the CPU: a fused call for each run of events of one length, so that nothing is padded.
+
+    In float32 always: the CPU's fused kernel is slower in bfloat16.
+    """
+    outputs = [qkv.new_empty(0, *qkv.shape[2:], dtype=torch.float32)]
+    with torch.autocast(qkv.device.type, enabled=False):
+        stacks = qkv.float().split([n_events * length for n_events, length in layout.runs])
+        for stack, (n_events, length) in zip(stacks, layout.runs, strict=True):
+            q, k, v = stack.unflatten(0, (n_events, length)).permute(2, 0, 3, 1, 4)
+            attended = functional.scaled_dot_product_attention(q, k, v)
+            outputs.append(attended.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outputs)
+
+
+def attend_varlen(qkv: Tensor, layout: Layout) -> Tensor:
+    """For half precision on CUDA: FlashAttention over packed sequences."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    boundaries = layout.filled_offsets.int()
+    longest = layout.longest
+    q, k, v = qkv.unbind(1)
+    attended = varlen_attn(q, k, v, boundaries, boundaries, longest, longest)
+    assert isinstance(attended, Tensor)  # a pair only where auxiliary outputs are asked for
+    return attended
+
+
+def attend_jagged(qkv: Tensor, layout: Layout) -> Tensor:
+    """For float32 on CUDA: the memory-efficient kernel, which takes packed events as jagged."""
+    q, k, v = (
+        torch.nested.nested_tensor_from_jagged(
+            values.contiguous(), layout.filled_offsets, max_seqlen=layout.longest
+        ).transpose(1, 2)
+        for values in qkv.unbind(1)
+    )
+    return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).values()

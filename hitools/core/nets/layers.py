@@ -1,9 +1,11 @@
 """Small parts that both branches are built from: initialisation, time embedding, normalisation."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from hitools.core.nets.layout import Layout
@@ -57,12 +59,39 @@ class EventNorm(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """(n_total, width) to the same shape."""
-        x = x.float()
-        row_variance, row_mean = torch.var_mean(x, dim=-1, correction=0)
-        mean = layout.spread(layout.mean(row_mean))
-        variance = layout.spread(layout.mean(row_variance + (row_mean - mean) ** 2))
-        scale = torch.rsqrt(variance + GROUP_NORM_EPSILON)
-        return (x - mean[:, None]) * scale[:, None] * self.weight + self.bias
+        with torch.autocast(x.device.type, enabled=False):
+            return Normalise.apply(x.float(), self.weight, self.bias, layout)
+
+
+class Normalise(torch.autograd.Function):
+    """The arithmetic of EventNorm; its backward pass keeps one large tensor, not five."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, layout: Layout) -> Tensor:
+        """(n_total, width), (width,), (width,)."""
+        mean = layout.mean(x.mean(1))
+        centred = x - layout.spread(mean)[:, None]
+        variance = layout.mean(torch.linalg.vector_norm(centred, dim=1).square_() / x.shape[1])
+        inverse_std = layout.spread(torch.rsqrt(variance + GROUP_NORM_EPSILON))[:, None]
+        normalised = centred.mul_(inverse_std)
+        ctx.save_for_backward(normalised, inverse_std, weight)
+        ctx.layout = layout
+        return torch.addcmul(bias, normalised, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of x, weight and bias."""
+        (grad,) = grads
+        normalised, inverse_std, weight = ctx.saved_tensors
+        layout, width = ctx.layout, len(weight)
+        projection = grad * normalised
+        # What a common shift and a common stretch of the event would change is taken out.
+        shift = layout.spread(layout.mean(grad @ weight / width))
+        stretch = layout.spread(layout.mean(projection @ weight / width))
+        d_x = (grad * weight).sub_(shift[:, None])
+        d_x.addcmul_(normalised, stretch[:, None], value=-1).mul_(inverse_std)
+        return d_x, projection.sum(0), grad.sum(0), None
 
 
 class LayerScale(nn.Module):

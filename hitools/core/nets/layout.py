@@ -5,6 +5,7 @@ Built once per forward pass from the offsets, then handed to every layer.
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, groupby
 
 import torch
 from torch import Tensor
@@ -39,13 +40,23 @@ class Layout:
     @cached_property
     def starts(self) -> tuple[int, ...]:
         """First row of each event."""
-        ends = torch.tensor(self.counts).cumsum(0) if self.counts else torch.zeros(0)
-        return tuple(int(end) - count for end, count in zip(ends, self.counts, strict=True))
+        return tuple(accumulate(self.counts, initial=0))[:-1]
 
     @cached_property
     def longest(self) -> int:
         """Particles of the largest event."""
         return max(self.counts, default=0)
+
+    @cached_property
+    def runs(self) -> tuple[tuple[int, int], ...]:
+        """Number and length of neighbouring events of one length: stacks without padding."""
+        return tuple((len(list(run)), count) for count, run in groupby(self.counts) if count)
+
+    @cached_property
+    def filled_offsets(self) -> Tensor:
+        """(n_filled + 1,) int64 offsets of the events that hold particles, on the device."""
+        filled = [count for count in self.counts if count]
+        return torch.tensor(list(accumulate(filled, initial=0)), device=self.n_particles.device)
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean per event of (n_total,) values, as (n_events,); 0 for an event without particles.
@@ -53,7 +64,7 @@ class Layout:
         Summed in float64, so that neither the order of a device's atomic additions nor the
         length of the event shows in the result.
         """
-        sums = torch.zeros(len(self.counts), dtype=torch.float64, device=values.device)
+        sums = torch.zeros(len(self.n_particles), dtype=torch.float64, device=values.device)
         sums = sums.index_add(0, self.event_of_particle, values.double())
         return (sums / self.n_particles.clamp(min=1)).to(values.dtype)
 
