@@ -84,11 +84,11 @@ class PsiLoss:
         Returns:
             (n_events,) between 0 and 2; 1 for an event without particles.
         """
-        physical = particles.float() * self.particle_std + self.particle_mean
+        physical = particles * self.particle_std + self.particle_mean
         pt, phi = physical[:, PARTICLE_INDEX["pt"]], physical[:, PARTICLE_INDEX["phi"]]
         q_x, q_y = layout.mean(pt * torch.cos(2 * phi)), layout.mean(pt * torch.sin(2 * phi))
         column = EVENT_INDEX["psi_2"]
-        psi_true = events[:, column].float() * self.event_std[column] + self.event_mean[column]
+        psi_true = events[:, column] * self.event_std[column] + self.event_mean[column]
         # cos 2(psi_reco - psi_true) without an angle: the projection of Q on the true axis.
         projection = q_x * torch.cos(2 * psi_true) + q_y * torch.sin(2 * psi_true)
         length = torch.sqrt(q_x**2 + q_y**2 + torch.finfo(torch.float32).tiny)

@@ -1,10 +1,12 @@
 """Self-attention within each event of a packed batch, by fused kernels: no N x N matrix is kept."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hitools.core.nets.layers import linear
+from hitools.core.nets.layers import Dense
 from hitools.core.nets.layout import Layout
 
 
@@ -15,8 +17,14 @@ class Attention(nn.Module):
         """Width channels in n_heads heads."""
         super().__init__()
         self.n_heads = n_heads
-        self.qkv = linear(width, 3 * width)
-        self.out = linear(width, width)
+        self.qkv = Dense(width, 3 * width)
+        self.out = Dense(width, width)
+        # Keras counts the axis of the heads into the fans of its Glorot-uniform weights.
+        depth = width // n_heads
+        qkv_limit = math.sqrt(6 / (width * (n_heads + depth)))
+        nn.init.uniform_(self.qkv.weight, -qkv_limit, qkv_limit)
+        out_limit = math.sqrt(6 / (n_heads * (depth + width)))
+        nn.init.uniform_(self.out.weight, -out_limit, out_limit)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """(n_total, width) to the same shape."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from hitools.core.nets.layers import linear
+from hitools.core.nets.layers import Dense, dense
 
 PAIRS_PER_TILE = {"cpu": 1 << 11}
 """On the CPU a tile stays in the second-level cache."""
@@ -25,9 +25,10 @@ class LocalLayer(nn.Module):
     def __init__(self, n_in: int, width: int) -> None:
         """n_in channels per particle to width."""
         super().__init__()
-        self.hidden = linear(2 * n_in, 2 * width)
-        self.out = linear(2 * width, width)
+        self.hidden = Dense(2 * n_in, 2 * width)
+        self.out = Dense(2 * width, width)
 
+    @torch.compiler.disable
     def forward(self, x: Tensor, indices: Tensor, n_found: Tensor) -> Tensor:
         """(n_total, n_in), neighbours (n_total, k) and how many count, to (n_total, width)."""
         device = x.device.type
@@ -37,8 +38,8 @@ class LocalLayer(nn.Module):
             # W_d (x_j - x_i) + W_c x_i = W_d x_j + (W_c - W_d) x_i. In full precision, since near
             # neighbours differ little.
             to_difference, to_centre = self.hidden.weight.chunk(2, dim=1)
-            neighbour = functional.linear(x, to_difference)
-            centre = functional.linear(x, to_centre - to_difference, self.hidden.bias)
+            neighbour = dense(x, to_difference)
+            centre = dense(x, to_centre - to_difference, self.hidden.bias)
             return PairMessages.apply(
                 neighbour, centre, self.out.weight.to(low), self.out.bias.to(low), indices, n_found
             )
@@ -74,8 +75,9 @@ class PairMessages(torch.autograd.Function):
         neighbour, centre, weight, bias, indices, n_found = ctx.saved_tensors
         d_neighbour = torch.zeros_like(neighbour)
         d_centre = torch.empty_like(centre)
-        d_weight = torch.zeros_like(weight, dtype=torch.float32)
-        d_bias = torch.zeros_like(bias, dtype=torch.float32)
+        # Sums over tiles stay in full precision, also where the weights are bfloat16.
+        d_weight = torch.zeros_like(weight, dtype=centre.dtype)
+        d_bias = torch.zeros_like(bias, dtype=centre.dtype)
         for rows in tiles(indices):
             pre, hidden, pre_message = pairs(neighbour, centre, weight, bias, indices, rows)
             share = shares(indices[rows], n_found[rows], grad_out)

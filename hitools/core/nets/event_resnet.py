@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hitools.core.nets.config import NetConfig
-from hitools.core.nets.layers import LayerScale, Modulation, TimeEmbedding, linear
+from hitools.core.nets.layers import Dense, LayerScale, Modulation, TimeEmbedding
 
 LAYER_NORM_EPSILON = 1e-6
 
@@ -16,9 +16,9 @@ class ResidualBlock(nn.Module):
         """n_in channels to n_out."""
         super().__init__()
         self.norm = nn.LayerNorm(n_in, eps=LAYER_NORM_EPSILON)
-        self.shortcut = linear(n_in, n_out)
-        self.first = linear(n_in, n_out)
-        self.second = linear(n_out, n_out)
+        self.shortcut = Dense(n_in, n_out)
+        self.first = Dense(n_in, n_out)
+        self.second = Dense(n_out, n_out)
         self.scale = LayerScale(n_out, layer_scale)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,15 +37,15 @@ class EventResNet(nn.Module):
         super().__init__()
         width, hidden = config.width, 2 * config.width
         self.time = TimeEmbedding(width)
-        self.label = linear(config.n_classes, width)
+        self.label = Dense(config.n_classes, width)
         self.modulation = Modulation(width)
-        self.embed = linear(config.n_event_features, width)
+        self.embed = Dense(config.n_event_features, width)
         self.blocks = nn.ModuleList(
             ResidualBlock(hidden if i else width, hidden, config.layer_scale)
             for i in range(config.n_event_blocks)
         )
         self.norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPSILON)
-        self.out = linear(hidden, config.n_event_features)
+        self.out = Dense(hidden, config.n_event_features)
         nn.init.zeros_(self.out.weight)  # the untrained velocity is zero, as in the original
 
     def forward(self, events: Tensor, t: Tensor, label: Tensor) -> Tensor:

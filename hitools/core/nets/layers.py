@@ -14,15 +14,33 @@ N_FREQUENCIES = 32
 LARGEST_FREQUENCY = 1000.0
 FREQUENCY_RANGE = 10_000.0
 GROUP_NORM_EPSILON = 1e-3
+FEWEST_ROWS = 4
 
 
-def linear(n_in: int, n_out: int, *, bias: bool = True) -> nn.Linear:
-    """A dense layer with Glorot-uniform weights and zero bias."""
-    layer = nn.Linear(n_in, n_out, bias=bias)
-    nn.init.xavier_uniform_(layer.weight)
-    if bias:
-        nn.init.zeros_(layer.bias)
-    return layer
+class Dense(nn.Linear):
+    """A dense layer with Glorot-uniform weights and zero bias, as Keras starts it."""
+
+    def reset_parameters(self) -> None:
+        """Draw the initial weights."""
+        nn.init.xavier_uniform_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, n_in) to (n, n_out)."""
+        return dense(x, self.weight, self.bias)
+
+
+def dense(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Rows times a matrix, (n, n_in) to (n, n_out), whose result for a row is its own.
+
+    Matrix products of very few rows take a kernel that sums in another order. Padding them with
+    rows of zeros keeps a lone event equal, to the bit on the CPU, to the same event among others.
+    """
+    missing = FEWEST_ROWS - len(x)
+    if missing > 0:
+        return functional.linear(functional.pad(x, (0, 0, 0, missing)), weight, bias)[: len(x)]
+    return functional.linear(x, weight, bias)
 
 
 class TimeEmbedding(nn.Module):
@@ -31,8 +49,8 @@ class TimeEmbedding(nn.Module):
     def __init__(self, width: int) -> None:
         """Embed into width channels."""
         super().__init__()
-        self.hidden = linear(2 * N_FREQUENCIES, 2 * width, bias=False)
-        self.out = linear(2 * width, width, bias=False)
+        self.hidden = Dense(2 * N_FREQUENCIES, 2 * width, bias=False)
+        self.out = Dense(2 * width, width, bias=False)
 
     def forward(self, t: Tensor) -> Tensor:
         """(n_events,) times in [0, 1] to (n_events, width)."""
@@ -113,7 +131,7 @@ class Modulation(nn.Module):
     def __init__(self, width: int, *, bias: bool = True) -> None:
         """Condition and x both have width channels."""
         super().__init__()
-        self.dense = linear(width, 2 * width, bias=bias)
+        self.dense = Dense(width, 2 * width, bias=bias)
 
     def forward(self, condition: Tensor) -> tuple[Tensor, Tensor]:
         """(n_events, width) to factor 1 + scale and shift, each (n_events, width)."""

@@ -7,7 +7,7 @@ from torch.nn import functional
 from hitools.core.nets.attention import Attention
 from hitools.core.nets.config import NetConfig
 from hitools.core.nets.edges import LocalLayer
-from hitools.core.nets.layers import EventNorm, LayerScale, Modulation, TimeEmbedding, linear
+from hitools.core.nets.layers import Dense, EventNorm, LayerScale, Modulation, TimeEmbedding
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.neighbours import nearest_neighbours
 
@@ -23,8 +23,8 @@ class Block(nn.Module):
         self.attention = Attention(width, config.n_heads)
         self.attention_scale = LayerScale(width, config.layer_scale)
         self.mlp_norm = EventNorm(width)
-        self.mlp_hidden = linear(width, 2 * width)
-        self.mlp_out = linear(2 * width, width)
+        self.mlp_hidden = Dense(width, 2 * width)
+        self.mlp_out = Dense(2 * width, width)
         self.mlp_scale = LayerScale(width, config.layer_scale)
 
     def forward(self, x: Tensor, attended: Tensor, layout: Layout) -> Tensor:
@@ -43,8 +43,8 @@ class Body(nn.Module):
         super().__init__()
         width = config.width
         self.config = config
-        self.embed_hidden = linear(config.n_particle_features, 2 * width)
-        self.embed_out = linear(2 * width, width)
+        self.embed_hidden = Dense(config.n_particle_features, 2 * width)
+        self.embed_out = Dense(2 * width, width)
         self.time = TimeEmbedding(width)
         self.modulation = Modulation(width, bias=False)
         sizes = [config.n_particle_features] + [width] * (config.n_local_layers - 1)
@@ -81,13 +81,13 @@ class Head(nn.Module):
         super().__init__()
         width = config.width
         self.time = TimeEmbedding(width)
-        self.event_embed = linear(config.n_event_features, width)
-        self.condition_hidden = linear(2 * width, 2 * width)
-        self.condition_out = linear(2 * width, width)
-        self.label = linear(config.n_classes, width, bias=False)
+        self.event_embed = Dense(config.n_event_features, width)
+        self.condition_hidden = Dense(2 * width, 2 * width)
+        self.condition_out = Dense(2 * width, width)
+        self.label = Dense(config.n_classes, width, bias=False)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_head_blocks))
         self.norm = EventNorm(width)
-        self.out = linear(width, config.n_particle_features)
+        self.out = Dense(width, config.n_particle_features)
 
     def forward(
         self, encoded: Tensor, t: Tensor, events: Tensor, label: Tensor, layout: Layout
