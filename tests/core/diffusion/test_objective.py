@@ -1,0 +1,200 @@
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hitools.core.batch import EventBatch
+from hitools.core.diffusion.objective import Losses, PsiLoss, losses
+from hitools.core.features import EVENT_INDEX, PARTICLE_INDEX
+from hitools.core.nets.layout import Layout
+from tests.core.nets.support import SMALL, lively, offsets_of
+
+COUNTS = [12, 1, 30, 0, 5, 44]
+PSI = PsiLoss(
+    particle_mean=torch.linspace(-1, 1, 6),
+    particle_std=torch.linspace(0.5, 2, 6),
+    event_mean=torch.linspace(0, 1, 11),
+    event_std=torch.linspace(1, 3, 11),
+)
+
+
+def example(counts: list[int] | None = None) -> dict[str, Any]:
+    """A batch with everything that the objective takes, by argument name."""
+    counts = counts or COUNTS
+    generator = torch.Generator().manual_seed(0)
+    b, n = len(counts), sum(counts)
+    return {
+        "events": torch.randn(b, 11, generator=generator),
+        "particles": torch.randn(n, 6, generator=generator),
+        "offsets": offsets_of(counts),
+        "weights": torch.rand(b, generator=generator) + 0.5,
+        "t": torch.rand(b, generator=generator),
+        "event_noise": torch.randn(b, 11, generator=generator),
+        "particle_noise": torch.randn(n, 6, generator=generator),
+    }
+
+
+def events_of(batch: dict[str, Any], first: int, last: int) -> dict[str, Any]:
+    """Events first..last of a batch."""
+    start, stop = batch["offsets"][first], batch["offsets"][last]
+    part = {
+        name: value[start:stop] if "particle" in name else value[first:last]
+        for name, value in batch.items()
+    }
+    part["offsets"] = batch["offsets"][first : last + 1] - start
+    return part
+
+
+def standard_psi(dtype: torch.dtype = torch.float32) -> PsiLoss:
+    """Features that are physical as they stand."""
+    zeros, ones = torch.zeros(11, dtype=dtype), torch.ones(11, dtype=dtype)
+    return PsiLoss(zeros[:6], ones[:6], zeros, ones)
+
+
+def psi_of(particles: Tensor, psi_true: float, psi: PsiLoss | None = None) -> float:
+    """L_psi of one event."""
+    events = torch.zeros(1, 11)
+    events[0, EVENT_INDEX["psi_2"]] = psi_true
+    layout = Layout.from_offsets(torch.tensor([0, len(particles)]), torch.device("cpu"))
+    return float((psi or standard_psi())(particles, events, layout))
+
+
+def particle(pt: float, phi: float) -> Tensor:
+    row = torch.zeros(6)
+    row[PARTICLE_INDEX["pt"]], row[PARTICLE_INDEX["phi"]] = pt, phi
+    return row
+
+
+def test_losses_are_weighted_mean_squared_errors_of_the_velocity():
+    """Against sums in numpy, event by event."""
+    model, batch = lively(SMALL), example()
+    with torch.no_grad():
+        ours = losses(model, **batch)
+    event_sum = particle_sum = particle_weight = 0.0
+    for k in range(len(COUNTS)):
+        one = events_of(batch, k, k + 1)
+        theta = math.pi / 2 * float(one["t"])
+        alpha, sigma = math.cos(theta), math.sin(theta)
+        with torch.no_grad():
+            z = alpha * one["events"] + sigma * one["event_noise"]
+            x = alpha * one["particles"] + sigma * one["particle_noise"]
+            event_v = model.event_velocity(z, one["t"])
+            particle_v = model.particle_velocity(x, one["t"], one["events"], one["offsets"])
+        event_error = event_v - (alpha * one["event_noise"] - sigma * one["events"])
+        particle_error = particle_v - (alpha * one["particle_noise"] - sigma * one["particles"])
+        weight = float(one["weights"])
+        event_sum += weight * float(np.square(event_error.numpy()).mean())
+        particle_sum += weight * float(np.square(particle_error.numpy()).sum()) / 6
+        particle_weight += weight * COUNTS[k]
+    assert float(ours.event.value) == pytest.approx(
+        event_sum / float(batch["weights"].sum()), rel=2e-3
+    )
+    assert float(ours.particle.value) == pytest.approx(particle_sum / particle_weight, rel=2e-3)
+    assert ours.psi is None
+
+
+def test_parts_of_a_batch_add_up_to_the_whole():
+    model, batch = lively(SMALL), example()
+    with torch.no_grad():
+        whole = losses(model, **batch, psi=PSI)
+        parts = [losses(model, **events_of(batch, *ends), psi=PSI) for ends in ((0, 2), (2, 6))]
+    for name in ("event", "particle", "psi"):
+        terms = [getattr(part, name) for part in parts]
+        total = getattr(whole, name)
+        assert float(sum(term.numerator for term in terms)) == pytest.approx(
+            float(total.numerator), rel=1e-5
+        )
+        assert float(sum(term.denominator for term in terms)) == pytest.approx(
+            float(total.denominator), rel=1e-6
+        )
+
+
+def values(result: Losses) -> list[float]:
+    assert result.psi is not None
+    return [float(mean.value) for mean in (result.event, result.particle, result.psi)]
+
+
+def test_only_ratios_of_weights_matter_and_weight_zero_is_absence():
+    model, batch = lively(SMALL), example()
+    with torch.no_grad():
+        reference = values(losses(model, **batch, psi=PSI))
+        scaled = values(losses(model, **{**batch, "weights": 7 * batch["weights"]}, psi=PSI))
+        weights = batch["weights"].clone()
+        weights[4:] = 0
+        silenced = values(losses(model, **{**batch, "weights": weights}, psi=PSI))
+        absent = values(losses(model, **events_of(batch, 0, 4), psi=PSI))
+    assert scaled == pytest.approx(reference, rel=1e-5)
+    assert silenced == pytest.approx(absent, rel=1e-5)
+
+
+def test_psi_counts_events_below_half_time_that_hold_particles():
+    model, batch = lively(SMALL), example()
+    batch["t"] = torch.tensor([0.49, 0.5, 0.1, 0.2, 0.9, 0.0])
+    result = losses(model, **batch, psi=PSI)
+    assert result.psi is not None
+    expected = batch["weights"][[0, 2, 5]].sum()
+    assert float(result.psi.denominator) == pytest.approx(float(expected))
+
+
+def test_without_early_events_psi_is_zero_and_harmless():
+    model, batch = lively(SMALL), example()
+    batch["t"] = torch.full_like(batch["t"], 0.7)
+    result = losses(model, **batch, psi=PSI)
+    assert result.psi is not None
+    result.psi.value.backward()
+    assert not result.psi.value.any()
+    assert all(p.grad.isfinite().all() for p in model.body.parameters() if p.grad is not None)
+
+
+def test_psi_reaches_every_parameter_of_the_particle_branch():
+    model, batch = lively(SMALL), example()
+    batch["t"] = torch.full_like(batch["t"], 0.3)
+    result = losses(model, **batch, psi=PSI)
+    assert result.psi is not None
+    result.psi.value.backward()
+    for part in (model.body, model.head):
+        assert all(p.grad.isfinite().all() and p.grad.any() for p in part.parameters())
+
+
+@pytest.mark.parametrize(
+    ("phi", "psi_true", "expected"),
+    [(0.3, 0.3, 0), (0.3 + math.pi, 0.3, 0), (0.3 + math.pi / 2, 0.3, 2), (1, 1 - math.pi / 4, 1)],
+)
+def test_psi_compares_axes_not_directions(phi, psi_true, expected):
+    particles = torch.stack([particle(1.0, phi), particle(2.0, phi + math.pi)])
+    assert psi_of(particles, psi_true) == pytest.approx(expected, abs=1e-6)
+
+
+def test_psi_weighs_particles_with_their_momentum():
+    particles = torch.stack([particle(3.0, 0.0), particle(1.0, math.pi / 2)])
+    assert psi_of(particles, 0.0) == pytest.approx(0, abs=1e-6)
+
+
+def test_real_events_have_the_event_plane_that_they_say(oo: EventBatch):
+    """Real particles and event vectors, standardised with arbitrary constants, cost nothing."""
+    events, particles = torch.from_numpy(oo.events), torch.from_numpy(oo.particles)
+    layout = Layout.from_offsets(torch.from_numpy(oo.offsets), torch.device("cpu"))
+    cost = PSI(
+        (particles - PSI.particle_mean) / PSI.particle_std,
+        (events - PSI.event_mean) / PSI.event_std,
+        layout,
+    )
+    # 1 - cos is flat at zero: the rounding of float32 features is all that is left.
+    assert float(cost[layout.n_particles > 1].max()) < 1e-4
+
+
+def test_gradients_of_psi_are_those_of_finite_differences():
+    psi = replace(
+        standard_psi(torch.float64),
+        particle_mean=torch.linspace(-1, 1, 6, dtype=torch.float64),
+        particle_std=torch.linspace(0.5, 2, 6, dtype=torch.float64),
+    )
+    generator = torch.Generator().manual_seed(0)
+    particles = torch.randn(16, 6, dtype=torch.float64, generator=generator).requires_grad_()
+    events = torch.randn(4, 11, dtype=torch.float64, generator=generator).requires_grad_()
+    layout = Layout.from_offsets(offsets_of([7, 1, 0, 8]), torch.device("cpu"))
+    assert torch.autograd.gradcheck(lambda x, e: psi(x, e, layout), (particles, events))
