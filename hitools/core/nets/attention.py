@@ -36,7 +36,7 @@ class Attention(nn.Module):
 @torch.compiler.disable
 def attend(qkv: Tensor, layout: Layout) -> Tensor:
     """Queries, keys and values (n_total, 3, heads, d) to (n_total, heads, d), event by event."""
-    if not qkv.is_cuda:
+    if not qkv.is_cuda or not len(qkv):
         return attend_by_runs(qkv, layout)
     if qkv.dtype != torch.float32 and torch.cuda.get_device_capability(qkv.device) >= (8, 0):
         return attend_varlen(qkv, layout)
@@ -72,9 +72,13 @@ def attend_varlen(qkv: Tensor, layout: Layout) -> Tensor:
 
 def attend_jagged(qkv: Tensor, layout: Layout) -> Tensor:
     """For float32 on CUDA: the memory-efficient kernel, which takes packed events as jagged."""
+    shortest = min(count for count in layout.counts if count)
     q, k, v = (
         torch.nested.nested_tensor_from_jagged(
-            values.contiguous(), layout.filled_offsets, max_seqlen=layout.longest
+            values.contiguous(),
+            layout.filled_offsets,
+            min_seqlen=shortest,
+            max_seqlen=layout.longest,
         ).transpose(1, 2)
         for values in qkv.unbind(1)
     )

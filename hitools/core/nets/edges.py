@@ -16,7 +16,7 @@ from hitools.core.nets.layers import Dense, dense
 
 PAIRS_PER_TILE = {"cpu": 1 << 11}
 """On the CPU a tile stays in the second-level cache."""
-DEFAULT_PAIRS_PER_TILE = 1 << 18
+DEFAULT_PAIRS_PER_TILE = 1 << 16
 
 
 class LocalLayer(nn.Module):
@@ -64,7 +64,8 @@ class PairMessages(torch.autograd.Function):
         for rows in tiles(indices):
             _, _, pre_message = pairs(neighbour, centre, weight, bias, indices, rows)
             message = functional.gelu(pre_message).view(*indices[rows].shape, -1)
-            out[rows] = torch.bmm(shares(indices[rows], n_found[rows], message), message)[:, 0]
+            total = torch.bmm(counted(indices[rows], n_found[rows], message), message)[:, 0]
+            out[rows] = total / n_found[rows, None]
         return out
 
     @staticmethod
@@ -80,8 +81,8 @@ class PairMessages(torch.autograd.Function):
         d_bias = torch.zeros_like(bias, dtype=centre.dtype)
         for rows in tiles(indices):
             pre, hidden, pre_message = pairs(neighbour, centre, weight, bias, indices, rows)
-            share = shares(indices[rows], n_found[rows], grad_out)
-            d_message = share.transpose(1, 2) * grad_out[rows, None]
+            share = (grad_out[rows] / n_found[rows, None])[:, None]
+            d_message = counted(indices[rows], n_found[rows], share).transpose(1, 2) * share
             d_pre_message = torch.ops.aten.gelu_backward(
                 d_message.flatten(0, 1).to(weight.dtype), pre_message
             )
@@ -110,7 +111,7 @@ def pairs(
     return pre, hidden, torch.addmm(bias, hidden, weight.T)
 
 
-def shares(indices: Tensor, n_found: Tensor, like: Tensor) -> Tensor:
-    """(n, 1, k) weight of each neighbour in the mean: 1 / n_found for those that count, else 0."""
+def counted(indices: Tensor, n_found: Tensor, like: Tensor) -> Tensor:
+    """(n, 1, k) of 1 for the neighbours that count and 0 for the others, in the type of `like`."""
     place = torch.arange(indices.shape[1], device=indices.device)
-    return ((place < n_found[:, None]) / n_found[:, None]).to(like.dtype)[:, None]
+    return (place < n_found[:, None]).to(like.dtype)[:, None]

@@ -12,7 +12,7 @@ from torch import Tensor
 from hitools.core.nets.layout import Layout
 
 TILE_ELEMENTS = {"cpu": 1 << 18}
-DEFAULT_TILE_ELEMENTS = 1 << 26
+DEFAULT_TILE_ELEMENTS = 1 << 25
 """Distances held at once; on the CPU they stay in the second-level cache."""
 
 LENGTH_RATIO = {"cpu": 1.0}
