@@ -5,13 +5,13 @@ Every term is a weighted mean, handed out as its numerator and denominator: a ba
 over the sum of the denominators.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hitools.core.diffusion.schedule import alpha_sigma, denoised, diffuse, velocity
-from hitools.core.features import EVENT_INDEX, PARTICLE_INDEX
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.model import Denoiser
 
@@ -57,38 +57,32 @@ class Losses:
 class PsiLoss:
     """L_psi = 1 - cos 2(psi_reco - psi_true): particles must bend the way their event says.
 
-    psi_reco is the event plane of the denoised particles, from their absolute pT and phi
-    (paper, section V C). The constants bring standardised features back to physical units:
-    value = mean + std * feature.
+    psi_reco is the event plane of the denoised particles, from their absolute pT and phi in
+    physical units (paper, section V C).
 
     Attributes:
-        particle_mean: (n_particle_features,) in the order of PARTICLE_COLUMNS.
-        particle_std: (n_particle_features,).
-        event_mean: (n_event_features,) in the order of EVENT_COLUMNS.
-        event_std: (n_event_features,).
+        momenta: (n_total, n_particle_features) of model space to pT in GeV/c and phi in radians,
+            each (n_total,), differentiable.
+        event_plane: (n_events, n_event_features) of model space to psi_2 in radians, (n_events,).
     """
 
-    particle_mean: Tensor
-    particle_std: Tensor
-    event_mean: Tensor
-    event_std: Tensor
+    momenta: Callable[[Tensor], tuple[Tensor, Tensor]]
+    event_plane: Callable[[Tensor], Tensor]
 
     def __call__(self, particles: Tensor, events: Tensor, layout: Layout) -> Tensor:
         """L_psi per event.
 
         Args:
-            particles: (n_total, n_particle_features) denoised and standardised.
-            events: (n_events, n_event_features) standardised; psi_true is their psi_2.
+            particles: (n_total, n_particle_features) denoised, in model space.
+            events: (n_events, n_event_features) in model space.
             layout: which particles form an event.
 
         Returns:
             (n_events,) between 0 and 2; 1 for an event without particles.
         """
-        physical = particles * self.particle_std + self.particle_mean
-        pt, phi = physical[:, PARTICLE_INDEX["pt"]], physical[:, PARTICLE_INDEX["phi"]]
+        pt, phi = self.momenta(particles)
+        psi_true = self.event_plane(events)
         q_x, q_y = layout.mean(pt * torch.cos(2 * phi)), layout.mean(pt * torch.sin(2 * phi))
-        column = EVENT_INDEX["psi_2"]
-        psi_true = events[:, column] * self.event_std[column] + self.event_mean[column]
         # cos 2(psi_reco - psi_true) without an angle: the projection of Q on the true axis.
         projection = q_x * torch.cos(2 * psi_true) + q_y * torch.sin(2 * psi_true)
         length = torch.sqrt(q_x**2 + q_y**2 + torch.finfo(torch.float32).tiny)
@@ -105,7 +99,7 @@ def losses(
     event_noise: Tensor,
     particle_noise: Tensor,
     *,
-    psi: PsiLoss | None = None,
+    psi: Callable[[Tensor, Tensor, Layout], Tensor] | None = None,
 ) -> Losses:
     """Velocity errors of both branches on a batch, at given times and noise.
 
@@ -118,7 +112,7 @@ def losses(
         t: (n_events,) diffusion times in [0, 1].
         event_noise: standard normal in the shape of events.
         particle_noise: standard normal in the shape of particles.
-        psi: adds L_psi of the denoised particles.
+        psi: adds L_psi of the denoised particles, usually a PsiLoss.
     """
     layout = Layout.from_offsets(offsets, particles.device)
     alpha, sigma = alpha_sigma(t[:, None])

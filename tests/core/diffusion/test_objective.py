@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,19 @@ from hitools.core.nets.layout import Layout
 from tests.core.nets.support import SMALL, lively, offsets_of
 
 COUNTS = [12, 1, 30, 0, 5, 44]
-PSI = PsiLoss(
-    particle_mean=torch.linspace(-1, 1, 6),
-    particle_std=torch.linspace(0.5, 2, 6),
-    event_mean=torch.linspace(0, 1, 11),
-    event_std=torch.linspace(1, 3, 11),
-)
+PT, PHI, PSI_2 = PARTICLE_INDEX["pt"], PARTICLE_INDEX["phi"], EVENT_INDEX["psi_2"]
+
+
+def scaled_psi(pt: float, phi: float, psi_2: float) -> PsiLoss:
+    """L_psi of features that are physical values over these scales, shifted by one."""
+    return PsiLoss(
+        lambda particles: (pt * (particles[:, PT] + 1), phi * (particles[:, PHI] + 1)),
+        lambda events: psi_2 * (events[:, PSI_2] + 1),
+    )
+
+
+PSI = scaled_psi(2.0, 3.0, 0.5)
+PHYSICAL = PsiLoss(lambda particles: (particles[:, PT], particles[:, PHI]), lambda e: e[:, PSI_2])
 
 
 def example(counts: list[int] | None = None) -> dict[str, Any]:
@@ -49,23 +55,17 @@ def events_of(batch: dict[str, Any], first: int, last: int) -> dict[str, Any]:
     return part
 
 
-def standard_psi(dtype: torch.dtype = torch.float32) -> PsiLoss:
-    """Features that are physical as they stand."""
-    zeros, ones = torch.zeros(11, dtype=dtype), torch.ones(11, dtype=dtype)
-    return PsiLoss(zeros[:6], ones[:6], zeros, ones)
-
-
-def psi_of(particles: Tensor, psi_true: float, psi: PsiLoss | None = None) -> float:
+def psi_of(particles: Tensor, psi_true: float) -> float:
     """L_psi of one event."""
     events = torch.zeros(1, 11)
-    events[0, EVENT_INDEX["psi_2"]] = psi_true
+    events[0, PSI_2] = psi_true
     layout = Layout.from_offsets(torch.tensor([0, len(particles)]), torch.device("cpu"))
-    return float((psi or standard_psi())(particles, events, layout))
+    return float(PHYSICAL(particles, events, layout))
 
 
 def particle(pt: float, phi: float) -> Tensor:
     row = torch.zeros(6)
-    row[PARTICLE_INDEX["pt"]], row[PARTICLE_INDEX["phi"]] = pt, phi
+    row[PT], row[PHI] = pt, phi
     return row
 
 
@@ -175,26 +175,17 @@ def test_psi_weighs_particles_with_their_momentum():
 
 
 def test_real_events_have_the_event_plane_that_they_say(oo: EventBatch):
-    """Real particles and event vectors, standardised with arbitrary constants, cost nothing."""
+    """Real particles and event vectors, scaled to model space and back, cost nothing."""
     events, particles = torch.from_numpy(oo.events), torch.from_numpy(oo.particles)
     layout = Layout.from_offsets(torch.from_numpy(oo.offsets), torch.device("cpu"))
-    cost = PSI(
-        (particles - PSI.particle_mean) / PSI.particle_std,
-        (events - PSI.event_mean) / PSI.event_std,
-        layout,
-    )
+    cost = PSI(particles / torch.tensor([1, 1, 1, 2.0, 1, 3.0]) - 1, events / 0.5 - 1, layout)
     # 1 - cos is flat at zero: the rounding of float32 features is all that is left.
     assert float(cost[layout.n_particles > 1].max()) < 1e-4
 
 
 def test_gradients_of_psi_are_those_of_finite_differences():
-    psi = replace(
-        standard_psi(torch.float64),
-        particle_mean=torch.linspace(-1, 1, 6, dtype=torch.float64),
-        particle_std=torch.linspace(0.5, 2, 6, dtype=torch.float64),
-    )
     generator = torch.Generator().manual_seed(0)
     particles = torch.randn(16, 6, dtype=torch.float64, generator=generator).requires_grad_()
     events = torch.randn(4, 11, dtype=torch.float64, generator=generator).requires_grad_()
     layout = Layout.from_offsets(offsets_of([7, 1, 0, 8]), torch.device("cpu"))
-    assert torch.autograd.gradcheck(lambda x, e: psi(x, e, layout), (particles, events))
+    assert torch.autograd.gradcheck(lambda x, e: PSI(x, e, layout), (particles, events))
