@@ -64,6 +64,10 @@ class ModelFolder:
         self.state_folder = self.path / "state"
         self.state_path = self.state_folder / "state.safetensors"
 
+    def begun(self) -> bool:
+        """Whether a training began here."""
+        return self.config_path.exists()
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Make the folder and keep every other training out of it.
@@ -74,6 +78,8 @@ class ModelFolder:
         """
         import fcntl
 
+        if self.path.exists() and not self._may_be_written():
+            raise InputError(f"{self.path}: exists and is no model folder")
         try:
             self.state_folder.mkdir(parents=True, exist_ok=True)
             handle = (self.state_folder / "lock").open("a")
@@ -89,6 +95,12 @@ class ModelFolder:
                 pass
             self._remove_leftovers()
             yield
+
+    def _may_be_written(self) -> bool:
+        """A folder that is empty, holds a model, or where a training was killed at once."""
+        return self.path.is_dir() and (
+            self.begun() or all(entry == self.state_folder for entry in self.path.iterdir())
+        )
 
     def _remove_leftovers(self) -> None:
         """Temporary files of a run that was killed while it wrote."""

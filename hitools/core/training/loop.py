@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 from torch.optim import Optimizer
 
 from hitools.core.budget import Budget
@@ -27,7 +28,7 @@ from hitools.core.training.lion import Lion
 from hitools.core.training.options import TrainingOptions
 from hitools.core.training.schedule import rate_at
 from hitools.core.training.state import EpochSums, Progress
-from hitools.core.training.step import Objective, Sums, means
+from hitools.core.training.step import COUNTS, Objective, Sums, means
 
 GPU_CHECK_STEPS: Final = 10
 """A GPU runs ahead of the program, which waits for it only this often."""
@@ -82,7 +83,7 @@ def reproducible(device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def make_optimiser(options: TrainingOptions, weights: list[torch.nn.Parameter]) -> Optimizer:
+def make_optimiser(options: TrainingOptions, weights: list[Tensor]) -> Optimizer:
     """The optimiser of these options."""
     if options.optimiser == "lion":
         return Lion(weights, options.rate, options.betas, options.weight_decay)
@@ -92,7 +93,7 @@ def make_optimiser(options: TrainingOptions, weights: list[torch.nn.Parameter]) 
 
 
 class Trainer:
-    """A run from its state, or from the start, to its last step."""
+    """A run from the start, or after resume() from its last state, to its last step."""
 
     def __init__(
         self, plan: Plan, model: Denoiser, folder: ModelFolder, accelerator: Accelerator
@@ -104,11 +105,13 @@ class Trainer:
         self._accelerator = accelerator
         self._model = model.to(device)
         self._average = copy.deepcopy(self._model).requires_grad_(False)
-        self._weights = list(self._model.parameters())
+        self._weights: list[Tensor] = list(self._model.parameters())
+        self._averages: list[Tensor] = list(self._average.parameters())
         self._optimiser = make_optimiser(plan.options, self._weights)
-        self._network = self._model
         if plan.options.compile:
-            self._network = torch.compile(self._model, dynamic=True)
+            self._model.event.compile(dynamic=True)
+            self._model.body.compile(dynamic=True)
+            self._model.head.compile(dynamic=True)
         self._budget = Budget(plan.options.budget, device)
         self._check_every = 1 if device.type == "cpu" else GPU_CHECK_STEPS
         self._progress = Progress()
@@ -122,7 +125,6 @@ class Trainer:
                 the best weights and the last good state.
         """
         with reproducible(self._accelerator.device):
-            self._resume()
             if self._progress.step >= self._plan.total_steps:
                 return
             prefetch = Prefetch(self._plan.feed.steps(self._progress.step, self._plan.total_steps))
@@ -170,7 +172,7 @@ class Trainer:
         options, progress = self._plan.options, self._progress
         steps_per_epoch = self._plan.feed.steps_per_epoch
         self._optimiser.zero_grad(set_to_none=True)
-        self._plan.objective.add(self._network, step, self._budget, self._sums, train=True)
+        self._plan.objective.add(self._model, step, self._budget, self._sums, train=True)
         self._add_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self._weights, options.clip, foreach=True)
         self._gradient += norm
@@ -248,7 +250,7 @@ class Trainer:
         total = self._total(validation)
         best = math.isfinite(total) and (progress.best is None or total < progress.best)
         training = means(epoch.sums)
-        particles, slots, n_passes = epoch.sums[-3:]
+        particles, n_passes = epoch.sums[-len(COUNTS) :]
         line = {
             "epoch": len(progress.history) + 1,
             "step": progress.step,
@@ -261,7 +263,6 @@ class Trainer:
             "events_per_s": epoch.events / max(epoch.seconds, 1e-9),
             "particles_per_s": particles / max(epoch.seconds, 1e-9),
             "waiting_fraction": epoch.waited / max(epoch.seconds, 1e-9),
-            "padding": 1 - particles / max(slots, 1),
             "passes_per_step": n_passes / epoch.steps,
             "budget": self._budget.particles,
         }
@@ -293,12 +294,11 @@ class Trainer:
         self._folder.write_state(tensors, self._progress.to_dict())
         self._folder.write_metrics(self._progress.history)
 
-    def _resume(self) -> None:
-        """Go on from the state in the folder, where there is one."""
+    def resume(self) -> int:
+        """Go on from the state in the folder, where there is one: the steps done so far."""
         found = self._folder.read_state()
-        self._accelerator.wait_for_everyone()
-        if found is None:
-            return
-        tensors, progress = found
-        state.restore(tensors, self._model, self._average, self._optimiser)
-        self._progress = Progress.from_dict(progress)
+        if found is not None:
+            tensors, progress = found
+            state.restore(tensors, self._model, self._average, self._optimiser)
+            self._progress = Progress.from_dict(progress)
+        return self._progress.step

@@ -1,6 +1,6 @@
 """Every number of a training in one place: built once from a preset and the command line."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from hitools.core.errors import InputError
@@ -106,13 +106,25 @@ class TrainingOptions:
 
 
 def differences(options: TrainingOptions, recorded: dict[str, Any]) -> list[str]:
-    """Options that decide the result and differ from those of a run that was begun."""
-    mine = options.to_dict()
-    names = [one.name for one in fields(TrainingOptions) if one.name in mine]
+    """What decides the result of a training and differs from a run that was begun.
+
+    Args:
+        options: of this run.
+        recorded: to_dict() of the other's.
+
+    Returns:
+        A sentence each: "rate 0.001 then, 0.002 now".
+    """
+
+    def deciding(values: dict[str, Any]) -> dict[str, Any]:
+        # Half the batch in twice the processes makes the same steps.
+        return values | {"batch": values.get("batch", 0) * values.get("processes", 1)}
+
+    then, now = deciding(recorded), deciding(options.to_dict())
     return [
-        f"{name} {recorded.get(name)} then, {mine[name]} now"
-        for name in names
-        if name not in HOW_IT_RUNS and mine[name] != recorded.get(name)
+        f"{name} {then.get(name)} then, {now[name]} now"
+        for name in now
+        if name not in HOW_IT_RUNS and now[name] != then.get(name)
     ]
 
 

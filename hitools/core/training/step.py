@@ -3,21 +3,20 @@
 Used alike for training and for validation: one objective, called twice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hitools.core.batch import EventBatch
+from hitools.core.batch import EventBatch, runs_by_budget
 from hitools.core.budget import Budget
 from hitools.core.diffusion.objective import losses
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.model import Denoiser
 from hitools.core.noise import NoiseKey, normals
 from hitools.core.scaling import Representation
-from hitools.core.training.batching import passes
 from hitools.core.training.feed import Step
 
 TERMS = ("event", "particle", "psi")
@@ -53,7 +52,7 @@ class PlanePenalty:
         return 1 - projection / length
 
 
-COUNTS = ("particles", "slots", "passes")
+COUNTS = ("particles", "passes")
 """What is counted beside them."""
 
 
@@ -90,14 +89,14 @@ class Objective:
         event_key: noise of event vectors.
         particle_key: noise of particles.
         psi_weight: of L_psi; 0 leaves it out.
-        autocast: context of the precision that the network runs in.
+        autocast: makes the context of the precision that the network runs in.
     """
 
     representation: Representation
     event_key: NoiseKey
     particle_key: NoiseKey
     psi_weight: float = 0.0
-    autocast: AbstractContextManager[None] = field(default_factory=nullcontext)
+    autocast: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def add(self, model: Denoiser, step: Step, budget: Budget, sums: Sums, *, train: bool) -> None:
         """Add a step's losses to sums and, to train, their gradient to the weights'.
@@ -107,7 +106,7 @@ class Objective:
         """
         counts = step.batch.n_particles
         while True:
-            runs = passes(counts, budget.particles)
+            runs = list(runs_by_budget(step.batch.offsets, budget.particles))
             mine = torch.zeros_like(sums.values)
             try:
                 for terms in self._passes(model, step, runs, mine.device, train=train):
@@ -116,8 +115,7 @@ class Objective:
             except torch.OutOfMemoryError:
                 model.zero_grad(set_to_none=True)
                 budget.shrink(int(counts.max()))
-        slots = sum(int(counts[run].max()) * (run.stop - run.start) for run in runs)
-        mine[2 * len(TERMS) :] = torch.tensor([int(counts.sum()), slots, len(runs)])
+        mine[2 * len(TERMS) :] = torch.tensor([int(counts.sum()), len(runs)])
         sums.values += mine
 
     def _passes(
@@ -139,7 +137,7 @@ class Objective:
         with torch.set_grad_enabled(train):
             for run in runs:
                 rows = slice(int(offsets[run.start]), int(offsets[run.stop]))
-                with self.autocast:
+                with self.autocast():
                     parts = losses(
                         model,
                         z[run],
