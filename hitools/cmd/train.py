@@ -203,7 +203,7 @@ def _sources(
 def _begin(run: "Prepared", output: str) -> str:
     what = (
         "a stream of events"
-        if run.data.get("stream")
+        if run.data["stream"]
         else f"{run.data['n_train']:,} events, {run.data['n_particles']:,} particles"
     )
     where = f"going on after step {run.first_step:,}" if run.first_step else "from the start"

@@ -7,7 +7,7 @@ so that another one can stand beside `Standardised`.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Protocol, Self
 
 import numpy as np
@@ -34,7 +34,7 @@ CLIPPED: Final = ("mean_pt", "sum_pt", "b", *COUNT_COLUMNS)
 """Event columns with edges that physics or the data set; samples are kept inside the range seen."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Mended:
     """How many sampled values had to be moved to where an event can have them.
 
@@ -48,10 +48,16 @@ class Mended:
     pt: int = 0
     eta: int = 0
 
-    def add(self, other: "Mended") -> None:
-        """Count these too."""
-        for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+    def __add__(self, other: "Mended") -> "Mended":
+        """Both together."""
+        return Mended(self.events + other.events, self.pt + other.pt, self.eta + other.eta)
+
+    def __str__(self) -> str:
+        """For people."""
+        return (
+            f"moved into the range of the training events: {self.events:,} event vectors, "
+            f"{self.pt:,} pT, {self.eta:,} eta"
+        )
 
 
 class Representation(Protocol):

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -24,14 +24,13 @@ from hitools.core.format.meta import EventMeta
 from hitools.core.modelfolder import ModelConfig, ModelFolder
 from hitools.core.nets.model import Denoiser
 from hitools.core.noise import NoiseKey
+from hitools.core.processes import accelerator_for, agreed
 from hitools.core.scaling import REPRESENTATIONS, Representation
 from hitools.core.training.data import TrainingData, memory_limit, open_packed, pack, split
 from hitools.core.training.feed import Feed, FileFeed, Sharing, Step, StreamFeed
 from hitools.core.training.loop import Plan, Trainer
 from hitools.core.training.options import TrainingOptions, differences
 from hitools.core.training.step import Objective
-
-T = TypeVar("T")
 
 _ROWS: Final = 1024
 """Events looked at together where all of them have to be."""
@@ -117,36 +116,15 @@ def prepared(
         InputError: another run writes this folder, the folder holds something else, the events
             cannot be used.
     """
-    accelerator = Accelerator(
-        mixed_precision="bf16" if options.precision == "bf16" else "no",
-        cpu=not torch.cuda.is_available(),
-    )
     folder = ModelFolder(path)
     node_data = folder.state_folder / f"data-{socket.gethostname()}"
-    try:
-        with _exclusive(folder, accelerator):
-            options = replace(options, processes=accelerator.num_processes)
+    with accelerator_for(options.precision) as accelerator, _exclusive(folder, accelerator):
+        options = replace(options, processes=accelerator.num_processes)
+        try:
             yield _prepare(options, sources, start, folder, node_data, stamp, accelerator)
-    finally:
-        if accelerator.is_local_main_process:
-            shutil.rmtree(node_data, ignore_errors=True)
-        accelerator.end_training()
-
-
-def agreed(accelerator: Accelerator, work: Callable[[], T]) -> T:
-    """Do something in every process; where it fails in one, fail in all.
-
-    Otherwise the others would wait for it forever.
-    """
-    error: InputError | None = None
-    try:
-        result = work()
-    except InputError as caught:
-        error = caught
-    failed = torch.tensor([error is not None], device=accelerator.device).int()
-    if int(accelerator.reduce(failed, "sum")):
-        raise error or InputError("another process could not go on")
-    return result
+        finally:
+            if accelerator.is_local_main_process:
+                shutil.rmtree(node_data, ignore_errors=True)
 
 
 @contextmanager
@@ -181,11 +159,11 @@ def _prepare(
     if sources.is_stream:
         data, fresh = _first_of_stream(sources, options, accelerator)
         feed: Feed = StreamFeed(fresh, sharing, options.epoch_steps)
-        facts: dict[str, Any] = {"stream": True, "n_validation": len(data.validation)}
+        facts = data.describe() | {"stream": True}
     else:
         data = agreed(accelerator, lambda: _read(sources, options, node_data, accelerator))
         feed = FileFeed(data, sharing, options.seed)
-        facts = data.describe()
+        facts = data.describe() | {"stream": False}
 
     meta = sources.meta()
     if begun is not None:
@@ -357,7 +335,7 @@ def _refuse_another_run(
     found = differences(options, begun.training)
     if begun.network != options.network:
         found.append("another network")
-    if not facts.get("stream") and begun.data != facts:
+    if not facts["stream"] and begun.data != facts:
         found.append("other events")
     if found:
         raise InputError(
