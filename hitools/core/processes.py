@@ -56,8 +56,8 @@ def in_order(
 ) -> Generator[EventBatch, None, None]:
     """Make blocks of events in all processes and hand them to the first one in their order.
 
-    Every process has to iterate; all but the first get nothing. Close the iterator to let the
-    others go before the end.
+    Every process has to iterate; all but the first get nothing. When the first one closes the
+    iterator before its end, the others get a BrokenPipeError.
     """
     n_processes = accelerator.num_processes
     if n_processes == 1:
@@ -79,7 +79,7 @@ def in_order(
             torch.distributed.gather_object(batch)
             torch.distributed.broadcast_object_list(go_on)
             if not go_on[0]:
-                return
+                raise BrokenPipeError("the first process has stopped")
 
 
 def summed(accelerator: Accelerator, counts: Sequence[int]) -> list[int]:
