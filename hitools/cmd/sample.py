@@ -88,7 +88,7 @@ def main(
 
         from hitools.core.generator import Generator, Sampling
         from hitools.core.modelfolder import ModelFolder
-        from hitools.core.processes import accelerator_for, in_order, summed
+        from hitools.core.processes import accelerated, autocast_for, in_order, summed
         from hitools.core.scaling import Mended
 
         network, config = ModelFolder(model).read_model()
@@ -100,14 +100,14 @@ def main(
         stored: EventVectors = "particles" if recompute else "generated"
         lineage = Lineage(seed=seed, keep=not no_provenance)
         meta = lineage.stamp(replace(config.meta, event_vectors=stored))
-        with accelerator_for(precision) as accelerator:
+        with accelerated() as accelerator:
             generator = Generator(
                 network,
                 config,
                 Sampling(seed=seed, **(config.sampling | given)),
                 accelerator.device,
                 budget=budget,
-                autocast=accelerator.autocast,
+                autocast=autocast_for(precision, accelerator.device),
                 select=selection,
                 like=vectors,
             )

@@ -1,8 +1,9 @@
 """One process or many, under Accelerate: failing together, adding up, joining results in order."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Final, TypeVar
 
 import torch
@@ -18,14 +19,10 @@ _PATIENCE: Final = timedelta(days=7)
 
 
 @contextmanager
-def accelerator_for(precision: str) -> Iterator[Accelerator]:
-    """This process's device and its place among the others.
-
-    Args:
-        precision: float32 or bf16, of the network's passes.
-    """
+def accelerated() -> Iterator[Accelerator]:
+    """This process's device and its place among the others."""
     accelerator = Accelerator(
-        mixed_precision="bf16" if precision == "bf16" else "no",
+        mixed_precision="no",  # see autocast_for: this one could not change within a process
         cpu=not torch.cuda.is_available(),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
@@ -33,6 +30,13 @@ def accelerator_for(precision: str) -> Iterator[Accelerator]:
         yield accelerator
     finally:
         accelerator.end_training()
+
+
+def autocast_for(
+    precision: str, device: torch.device
+) -> Callable[[], AbstractContextManager[None]]:
+    """What a pass through the network runs inside: float32 or bf16."""
+    return partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def agreed(accelerator: Accelerator, work: Callable[[], T]) -> T:

@@ -24,7 +24,7 @@ from hitools.core.format.meta import EventMeta
 from hitools.core.modelfolder import ModelConfig, ModelFolder
 from hitools.core.nets.model import Denoiser
 from hitools.core.noise import NoiseKey
-from hitools.core.processes import accelerator_for, agreed
+from hitools.core.processes import accelerated, agreed, autocast_for
 from hitools.core.scaling import REPRESENTATIONS, Representation
 from hitools.core.training.data import TrainingData, memory_limit, open_packed, pack, split
 from hitools.core.training.feed import Feed, FileFeed, Sharing, Step, StreamFeed
@@ -118,7 +118,7 @@ def prepared(
     """
     folder = ModelFolder(path)
     node_data = folder.state_folder / f"data-{socket.gethostname()}"
-    with accelerator_for(options.precision) as accelerator, _exclusive(folder, accelerator):
+    with accelerated() as accelerator, _exclusive(folder, accelerator):
         options = replace(options, processes=accelerator.num_processes)
         try:
             yield _prepare(options, sources, start, folder, node_data, stamp, accelerator)
@@ -324,7 +324,7 @@ def _objective(
         event_key=NoiseKey.of(seed, f"{use} event"),
         particle_key=NoiseKey.of(seed, f"{use} particles"),
         psi_weight=options.psi_weight,
-        autocast=accelerator.autocast,
+        autocast=autocast_for(options.precision, accelerator.device),
     )
 
 

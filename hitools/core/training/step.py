@@ -3,7 +3,7 @@
 Used alike for training and for validation: one objective, called twice.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -12,8 +12,7 @@ from torch import Tensor
 
 from hitools.core.batch import EventBatch, runs_by_budget
 from hitools.core.budget import Budget
-from hitools.core.diffusion.objective import losses
-from hitools.core.nets.layout import Layout
+from hitools.core.diffusion.objective import PsiLoss, WeightedMean, losses
 from hitools.core.nets.model import Denoiser
 from hitools.core.noise import NoiseKey, normals
 from hitools.core.scaling import Representation
@@ -21,35 +20,6 @@ from hitools.core.training.feed import Step
 
 TERMS = ("event", "particle", "psi")
 """Parts of the loss, in the order of the sums below."""
-
-
-@dataclass(frozen=True)
-class PlanePenalty:
-    """L_psi for any representation: 1 - cos 2(psi_reco - psi_true) of denoised particles.
-
-    (Paper, section V C.) psi_reco is the event plane of the particles' physical pT and phi.
-    """
-
-    representation: Representation
-
-    def __call__(self, particles: Tensor, events: Tensor, layout: Layout) -> Tensor:
-        """L_psi per event.
-
-        Args:
-            particles: (n_total, n_particle_features) denoised, in model space.
-            events: (n_events, n_event_features) in model space.
-            layout: which particles form an event.
-
-        Returns:
-            (n_events,) between 0 and 2.
-        """
-        pt, phi = self.representation.momenta(particles.float())
-        psi_true = self.representation.event_plane(events.float())
-        q_x, q_y = layout.mean(pt * torch.cos(2 * phi)), layout.mean(pt * torch.sin(2 * phi))
-        # cos 2(psi_reco - psi_true) without an angle: the projection of Q on the true axis.
-        projection = q_x * torch.cos(2 * psi_true) + q_y * torch.sin(2 * psi_true)
-        length = torch.sqrt(q_x**2 + q_y**2 + torch.finfo(torch.float32).tiny)
-        return 1 - projection / length
 
 
 COUNTS = ("particles", "passes")
@@ -107,63 +77,60 @@ class Objective:
         counts = step.batch.n_particles
         while True:
             runs = list(runs_by_budget(step.batch.offsets, budget.particles))
-            mine = torch.zeros_like(sums.values)
             try:
-                for terms in self._passes(model, step, runs, mine.device, train=train):
-                    mine[: 2 * len(TERMS)] += terms
+                with torch.set_grad_enabled(train):
+                    terms = self._passes(model, step, runs, sums.values.device, train=train)
                 break
             except torch.OutOfMemoryError:
                 model.zero_grad(set_to_none=True)
                 budget.shrink(int(counts.max()))
-        mine[2 * len(TERMS) :] = torch.tensor([int(counts.sum()), len(runs)])
-        sums.values += mine
+        sums.values[: 2 * len(TERMS)] += terms
+        sums.values[2 * len(TERMS) :] += terms.new_tensor([int(counts.sum()), len(runs)])
 
     def _passes(
         self, model: Denoiser, step: Step, runs: list[slice], device: torch.device, *, train: bool
-    ) -> Iterator[Tensor]:
+    ) -> Tensor:
+        """(6,) numerators of TERMS, then their denominators, over all passes."""
         batch = step.batch
-        if not len(batch):
-            return
+        total = torch.zeros(2 * len(TERMS), dtype=torch.float64, device=device)
+        if not runs:
+            return total
         events, particles, weights, t, index = (
             torch.from_numpy(array).to(device, non_blocking=True)
             for array in (batch.events, batch.particles, batch.weights_or_ones, step.t, step.index)
         )
         offsets = torch.from_numpy(batch.offsets)
-        z, x = self.representation.encode(events, particles, offsets)
+        representation = self.representation
+        z, x = representation.encode(events, particles, offsets)
         z_noise, x_noise = self.noise(batch, index, z.shape[1], x.shape[1], step.turn)
-        psi = PlanePenalty(self.representation) if self.psi_weight else None
+        psi = None
+        if self.psi_weight:
+            psi = PsiLoss(representation.momenta, representation.event_plane)
         whole = [step.event_weight, step.particle_weight, step.psi_weight]
         scale = [1.0, 1.0, self.psi_weight]
-        with torch.set_grad_enabled(train):
-            for run in runs:
-                rows = slice(int(offsets[run.start]), int(offsets[run.stop]))
-                with self.autocast():
-                    parts = losses(
-                        model,
-                        z[run],
-                        x[rows],
-                        offsets[run.start : run.stop + 1] - rows.start,
-                        weights[run],
-                        t[run],
-                        z_noise[run],
-                        x_noise[rows],
-                        psi=psi,
-                    )
-                means = [parts.event, parts.particle, parts.psi]
-                if train:
-                    loss = torch.stack(
-                        [
-                            factor / total * mean.numerator
-                            for factor, total, mean in zip(scale, whole, means, strict=True)
-                            if mean is not None and total > 0
-                        ]
-                    ).sum()
-                    loss.backward()
-                zero = weights.new_zeros(())
-                yield torch.stack(
-                    [zero if mean is None else mean.numerator.detach() for mean in means]
-                    + [zero if mean is None else mean.denominator.detach() for mean in means]
-                ).double()
+        nothing = WeightedMean(weights.new_zeros(()), weights.new_zeros(()))
+        for run in runs:
+            rows = slice(int(offsets[run.start]), int(offsets[run.stop]))
+            with self.autocast():
+                parts = losses(
+                    model,
+                    z[run],
+                    x[rows],
+                    offsets[run.start : run.stop + 1] - rows.start,
+                    weights[run],
+                    t[run],
+                    z_noise[run],
+                    x_noise[rows],
+                    psi=psi,
+                )
+            means = [parts.event, parts.particle, parts.psi or nothing]
+            numerators = torch.stack([mean.numerator for mean in means])
+            if train:
+                factors = [a / b if b > 0 else 0.0 for a, b in zip(scale, whole, strict=True)]
+                (numerators * numerators.new_tensor(factors)).sum().backward()
+            denominators = torch.stack([mean.denominator for mean in means])
+            total += torch.cat([numerators.detach(), denominators]).double()
+        return total
 
     def noise(
         self, batch: EventBatch, index: Tensor, n_event: int, n_particle: int, turn: int

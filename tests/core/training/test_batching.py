@@ -1,19 +1,9 @@
 """Shuffling and dealing of events."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from hitools.core.format.reader import open_events
 from hitools.core.training.batching import epoch_order, share_of
-
-REAL_O_O = Path(__file__).parents[2] / "data" / "oo.h5"
-
-
-def real_lengths() -> np.ndarray:
-    with open_events(REAL_O_O) as events:
-        return np.concatenate([batch.n_particles for batch in events])
 
 
 def test_every_event_is_seen_once_an_epoch_in_an_order_of_its_own():
@@ -25,11 +15,15 @@ def test_every_event_is_seen_once_an_epoch_in_an_order_of_its_own():
 
 
 @pytest.mark.parametrize("n_processes", [1, 2, 3, 5])
-def test_processes_share_a_step_without_overlap_and_evenly(n_processes):
-    lengths = real_lengths()[:64]
+def test_processes_share_a_step_without_overlap_and_evenly(oo, n_processes):
+    lengths = oo.n_particles[:64]
     shares = [share_of(lengths, process, n_processes) for process in range(n_processes)]
     np.testing.assert_array_equal(np.sort(np.concatenate(shares)), np.arange(64))
     loads = [lengths[share].sum() for share in shares]
     assert max(loads) - min(loads) <= lengths.max()
     for share in shares:
         assert np.all(np.diff(lengths[share]) <= 0)
+
+
+def test_a_process_without_an_event_gets_none():
+    assert share_of(np.array([7]), 1, 2).tolist() == []
