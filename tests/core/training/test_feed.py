@@ -81,9 +81,7 @@ def test_a_stream_is_cut_into_steps_whatever_its_batches(oo, cut):
     filled = np.flatnonzero(oo.n_particles)
     for k, step in enumerate(steps):
         assert sorted(step.index) == list(range(32 * k, 32 * k + 32))
-        np.testing.assert_array_equal(
-            step.batch.particles, oo.take(filled[step.index]).particles
-        )
+        np.testing.assert_array_equal(step.batch.particles, oo.take(filled[step.index]).particles)
 
 
 def test_steps_made_ahead_come_in_order_and_waiting_is_measured(oo):
