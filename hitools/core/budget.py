@@ -1,0 +1,42 @@
+"""How many particles go through the network at once: bounded memory, for training and sampling."""
+
+import logging
+from typing import Final
+
+import torch
+
+from hitools.core.errors import InputError
+
+log = logging.getLogger(__name__)
+
+CPU_PARTICLES: Final = 2048
+"""Activations of about this many particles stay in the caches of a core."""
+
+GPU_PARTICLES: Final = 1 << 16
+"""Default on an accelerator; halved as often as its memory asks for."""
+
+
+class Budget:
+    """A number of particles that shrinks when the device runs out of memory.
+
+    Attributes:
+        particles: most particles of a pass; an event above it is a pass of its own.
+    """
+
+    def __init__(self, particles: int | None, device: torch.device) -> None:
+        """None chooses by device."""
+        default = CPU_PARTICLES if device.type == "cpu" else GPU_PARTICLES
+        self.particles = particles or default
+
+    def shrink(self, largest_event: int) -> None:
+        """Halve after an out-of-memory error, and give the memory back.
+
+        Raises InputError where a single event was too much already.
+        """
+        if self.particles < largest_event:
+            raise InputError(
+                f"an event of {largest_event} particles does not fit into the memory of the GPU"
+            )
+        self.particles //= 2
+        torch.cuda.empty_cache()
+        log.warning("out of GPU memory: going on with %d particles at once", self.particles)

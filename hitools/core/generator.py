@@ -1,0 +1,243 @@
+"""A trained model as an iterator of EventBatch: event vectors first, then particles given them.
+
+Event k is a function of the seed and k alone: its noise is, and the network treats every event as
+if it were alone. So neither the size of a block nor the number of processes shows in a sample
+beyond rounding, and a part of a sample can be made without the rest.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hitools.core.batch import EventBatch, runs_by_budget
+from hitools.core.budget import Budget
+from hitools.core.diffusion.solvers import SOLVERS
+from hitools.core.errors import InputError
+from hitools.core.features import EVENT_INDEX, Float32Array, IntArray, particle_features
+from hitools.core.modelfolder import ModelConfig
+from hitools.core.nets.model import Denoiser
+from hitools.core.noise import NoiseKey, normals
+from hitools.core.scaling import Mended
+from hitools.core.selection import Selection
+
+MAX_DRAWS: Final = 10_000
+"""Event vectors drawn for one event until a selection gives up."""
+
+MAX_VAIN_DRAWS: Final = 20_000
+"""Event vectors drawn without any success until a selection gives up."""
+
+_DRAWS_AT_ONCE: Final = 512
+_BLOCK_PASSES: Final = 16
+_BLOCK_EVENTS: Final = 4096
+_BLOCK_GROWTH: Final = 4
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How events are sampled.
+
+    Attributes:
+        seed: of all noise.
+        solver: one of diffusion.solvers.SOLVERS, for both branches.
+        steps: of the particle branch.
+        event_steps: of the event branch, which costs next to nothing.
+        grid: times of the steps, one of diffusion.solvers.GRIDS.
+    """
+
+    seed: int
+    solver: str = "ab2"
+    steps: int = 32
+    event_steps: int = 64
+    grid: str = "uniform"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown solver."""
+        if self.solver not in SOLVERS:
+            raise InputError(f"solver {self.solver!r}, expected one of {', '.join(SOLVERS)}")
+
+
+class Generator:
+    """Samples events.
+
+    Attributes:
+        mended: sampled values that had to be moved to where an event can have them, so far.
+    """
+
+    def __init__(
+        self,
+        model: Denoiser,
+        config: ModelConfig,
+        sampling: Sampling,
+        device: torch.device,
+        *,
+        budget: int | None = None,
+        autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
+        select: Selection | None = None,
+        like: Float32Array | None = None,
+    ) -> None:
+        """A generator on a device.
+
+        Args:
+            model: the network with its weights.
+            config: what belongs to it.
+            sampling: solver and seed.
+            device: where to compute.
+            budget: particles at once; None chooses by device.
+            autocast: makes the context of the precision.
+            select: event vectors are drawn until this holds.
+            like: (n, 11) event vectors to use instead of drawing any, in turn.
+        """
+        self.mended = Mended()
+        self._model = model.to(device).eval()
+        self._representation = config.representation
+        self._sampling = sampling
+        self._device = device
+        self._budget = Budget(budget, device)
+        self._autocast = autocast
+        self._select = select
+        self._like = like
+        mean_particles = config.data["n_particles"] / config.data["n_train"]
+        self._block = int(
+            np.clip(_BLOCK_PASSES * self._budget.particles / mean_particles, 1, _BLOCK_EVENTS)
+        )
+
+    def blocks(self, n_events: int) -> list[range]:
+        """Numbers of the events to make together: one first, so that it is there soon."""
+        blocks, start, size = [], 0, 1
+        while start < n_events:
+            blocks.append(range(start, min(start + size, n_events)))
+            start += size
+            size = min(_BLOCK_GROWTH * size, self._block)
+        return blocks
+
+    def sample(self, n_events: int) -> Iterator[EventBatch]:
+        """Events 0..n_events-1 in order. Raises InputError where a selection finds nothing."""
+        for block in self.blocks(n_events):
+            yield self.make(block)
+
+    @torch.no_grad()
+    def make(self, numbers: range) -> EventBatch:
+        """The events of these numbers."""
+        index = np.arange(numbers.start, numbers.stop)
+        if self._like is not None:
+            events = self._like[index % len(self._like)]
+        elif self._select is not None:
+            events = self._draw_selected(index, self._select)
+        else:
+            events, n_mended = self._draw(index, np.zeros_like(index))
+            self.mended += Mended(events=n_mended)
+        return self._with_particles(index, events)
+
+    # Event vectors -------------------------------------------------------------------------------
+
+    def _draw(self, index: IntArray, draw: IntArray) -> tuple[Float32Array, int]:
+        """Event vectors by number of the event and of the draw for it; and how many were mended."""
+        seed, steps = self._sampling.seed, self._sampling.event_steps
+        event, turn = (torch.from_numpy(one).to(self._device) for one in (index, draw))
+        row = torch.zeros_like(event)
+        width = self._representation.n_event_features
+        solver_key = NoiseKey.of(seed, "event solver")
+
+        def velocity(z: Tensor, t: float) -> Tensor:
+            with self._autocast():
+                return self._model.event_velocity(z, z.new_full((len(z),), t)).float()
+
+        z = SOLVERS[self._sampling.solver].solve(
+            velocity,
+            normals(NoiseKey.of(seed, "sampled event"), event, row, width, turn),
+            steps,
+            self._sampling.grid,
+            lambda step: normals(solver_key, event, row, width, turn * steps + step),
+        )
+        return self._representation.decode_events(z)
+
+    def _draw_selected(self, index: IntArray, select: Selection) -> Float32Array:
+        """For each event the first draw that is selected."""
+        chosen = np.zeros((len(index), len(EVENT_INDEX)), np.float32)
+        missing = np.arange(len(index))
+        draws = 0
+        n_drawn = 0
+        while missing.size:
+            # The fewer events are missing, the more draws for each are made together.
+            at_once = min(max(_DRAWS_AT_ONCE // len(missing), 1), MAX_DRAWS - draws)
+            nothing_yet = len(missing) == len(index) and n_drawn >= MAX_VAIN_DRAWS
+            if at_once == 0 or nothing_yet:
+                raise InputError(
+                    f"--select {select.expression!r}: none of {n_drawn} event vectors drawn "
+                    f"for {len(missing)} events was selected"
+                )
+            which = np.repeat(missing, at_once)
+            draw = np.tile(np.arange(draws, draws + at_once), len(missing))
+            events, _ = self._draw(index[which], draw)
+            good = select(events).reshape(len(missing), at_once)
+            first = good.argmax(1)
+            found = good[np.arange(len(missing)), first]
+            rows = np.arange(len(missing))[found] * at_once + first[found]
+            chosen[missing[found]] = events[rows]
+            missing = missing[~found]
+            draws += at_once
+            n_drawn += len(which)
+        return chosen
+
+    # Particles -----------------------------------------------------------------------------------
+
+    def _with_particles(self, index: IntArray, events: Float32Array) -> EventBatch:
+        """Particles for these event vectors, longest events first through the network."""
+        counts = np.rint(events[:, EVENT_INDEX["n_particles"]]).astype(np.int64)
+        order = np.argsort(-counts, kind="stable")
+        index, events, counts = index[order], events[order], counts[order]
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        x = self._solve(index, events, offsets)
+        pt, eta, phi, mended = self._representation.decode_particles(x, events, counts)
+        self.mended += mended
+        pt, eta, phi = (values.astype(np.float32) for values in (pt, eta, phi))
+        particles = particle_features(pt, eta, phi, offsets, events)
+        return EventBatch(events, particles, offsets).take(np.argsort(order))
+
+    def _solve(self, index: IntArray, events: Float32Array, offsets: IntArray) -> Tensor:
+        """(n_total, n_particle_features) samples on the host, in passes within the budget."""
+        samples: list[Tensor] = []
+        start = 0
+        while start < len(index):
+            run = next(runs_by_budget(offsets[start:], self._budget.particles))
+            stop = start + run.stop
+            try:
+                samples.append(
+                    self._pass(index[start:stop], events[start:stop], offsets[start : stop + 1])
+                )
+            except torch.OutOfMemoryError:
+                self._budget.shrink(int(offsets[start + 1] - offsets[start]))
+                continue
+            start = stop
+        return torch.cat(samples)
+
+    def _pass(self, index: IntArray, events: Float32Array, offsets: IntArray) -> Tensor:
+        sampling, device = self._sampling, self._device
+        host_offsets = torch.from_numpy(offsets - offsets[0])
+        counts = host_offsets.diff().to(device)
+        total = int(host_offsets[-1])
+        event = torch.repeat_interleave(torch.from_numpy(index).to(device), counts)
+        starts = torch.repeat_interleave(host_offsets[:-1].to(device), counts)
+        row = torch.arange(total, device=device) - starts
+        width = self._representation.n_particle_features
+        solver_key = NoiseKey.of(sampling.seed, "particle solver")
+        z = self._representation.encode_events(torch.from_numpy(events).to(device))
+
+        def velocity(x: Tensor, t: float) -> Tensor:
+            with self._autocast():
+                times = z.new_full((len(z),), t)
+                return self._model.particle_velocity(x, times, z, host_offsets).float()
+
+        x = SOLVERS[sampling.solver].solve(
+            velocity,
+            normals(NoiseKey.of(sampling.seed, "sampled particles"), event, row, width),
+            sampling.steps,
+            sampling.grid,
+            lambda step: normals(solver_key, event, row, width, step),
+        )
+        return x.cpu()

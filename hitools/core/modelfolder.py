@@ -1,0 +1,273 @@
+"""A model on disk: a folder with config.json, model.safetensors, metrics.jsonl and state/.
+
+config.json says everything that sampling needs beside the weights, so a model works on a machine
+without the training data; state/ is what continuing a training needs. Every file is replaced whole,
+so that whoever kills a training at any moment finds the last complete one. Nothing is a pickle.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from hitools.core.errors import InputError
+from hitools.core.features import EVENT_COLUMNS, PARTICLE_COLUMNS
+from hitools.core.files import replacing, write_text
+from hitools.core.format import provenance
+from hitools.core.format.meta import EventMeta, Selection
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hitools.core.nets.config import NetConfig
+    from hitools.core.nets.model import Denoiser
+    from hitools.core.scaling import Representation
+
+FORMAT: Final = "hitools-model"
+FORMAT_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What config.json holds.
+
+    Attributes:
+        network: sizes of both branches.
+        representation: between physical events and model space.
+        meta: system, energy, selection and provenance of the training events.
+        training: all options of the training, as plain values.
+        data: number and fingerprint of the training and validation events.
+        sampling: solver and steps that hi-sample uses by default.
+    """
+
+    network: "NetConfig"
+    representation: "Representation"
+    meta: EventMeta
+    training: dict[str, Any]
+    data: dict[str, Any]
+    sampling: dict[str, Any]
+
+
+class ModelFolder:
+    """Paths and contents of one model."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Nothing is read or made yet."""
+        self.path = Path(path)
+        self.config_path = self.path / "config.json"
+        self.weights_path = self.path / "model.safetensors"
+        self.metrics_path = self.path / "metrics.jsonl"
+        self.state_folder = self.path / "state"
+        self.state_path = self.state_folder / "state.safetensors"
+
+    def begun(self) -> bool:
+        """Whether a training began here."""
+        return self.config_path.exists()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder and keep every other training out of it.
+
+        The lock is the kernel's and ends with the process, so one that was killed leaves none.
+
+        Raises InputError where another process trains in this folder, or it cannot be made.
+        """
+        import fcntl
+
+        if self.path.exists() and not self._may_be_written():
+            raise InputError(f"{self.path}: exists and is no model folder")
+        try:
+            self.state_folder.mkdir(parents=True, exist_ok=True)
+            handle = (self.state_folder / "lock").open("a")
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot write: {error.strerror}") from None
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{self.path}: another hi-train is writing this model") from None
+            except OSError:
+                # A file system without locks: nothing better can be done than to go on.
+                pass
+            self._remove_leftovers()
+            yield
+
+    def _may_be_written(self) -> bool:
+        """A folder that is empty, holds a model, or where a training was killed at once."""
+        return self.path.is_dir() and (
+            self.begun() or all(entry == self.state_folder for entry in self.path.iterdir())
+        )
+
+    def _remove_leftovers(self) -> None:
+        """Temporary files of a run that was killed while it wrote."""
+        for folder in (self.path, self.state_folder):
+            for pattern in (".*.json", ".*.safetensors", ".*.jsonl"):
+                for leftover in folder.glob(pattern):
+                    leftover.unlink(missing_ok=True)
+
+    # Configuration ---------------------------------------------------------------------------
+
+    def write_config(self, config: ModelConfig) -> None:
+        """Replace config.json."""
+        import accelerate
+        import numpy as np
+        import torch
+
+        from hitools import __version__
+
+        meta = config.meta
+        energy = None if math.isnan(meta.sqrt_s_nn_gev) else meta.sqrt_s_nn_gev
+        values = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "system": meta.system,
+            "sqrt_s_nn_gev": energy,
+            "selection": None if meta.selection is None else asdict(meta.selection),
+            "event_columns": list(EVENT_COLUMNS),
+            "particle_columns": list(PARTICLE_COLUMNS),
+            "objective": {
+                "target": "velocity",
+                "schedule": "cosine, log-SNR within +-20",
+                "psi_weight": config.training.get("psi_weight", 0.0),
+            },
+            "network": config.network.to_dict(),
+            "representation": config.representation.to_dict(),
+            "sampling": config.sampling,
+            "training": config.training,
+            "data": config.data,
+            "versions": {
+                "hitools": __version__,
+                "torch": torch.__version__,
+                "accelerate": accelerate.__version__,
+                "numpy": np.__version__,
+            },
+            "provenance": json.loads(provenance.to_json(meta.provenance)),
+        }
+        write_text(self.config_path, json.dumps(values, indent=1, allow_nan=False) + "\n")
+
+    def read_config(self) -> ModelConfig:
+        """Raises InputError for a folder without a model, or a file that is not one."""
+        from hitools.core.nets.config import NetConfig
+        from hitools.core.scaling import representation_from_dict
+
+        where = str(self.config_path)
+        try:
+            values = json.loads(self.config_path.read_text())
+        except FileNotFoundError:
+            raise InputError(f"{self.path}: no model here: config.json is missing") from None
+        except (ValueError, OSError) as error:
+            raise InputError(f"{where}: not readable: {error}") from None
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            raise InputError(f"{where}: expected format {FORMAT!r}")
+        if values.get("format_version", 0) > FORMAT_VERSION:
+            raise InputError(
+                f"{where}: format_version is {values['format_version']}; "
+                f"this hitools reads up to {FORMAT_VERSION}"
+            )
+        for name, expected in (
+            ("event_columns", EVENT_COLUMNS),
+            ("particle_columns", PARTICLE_COLUMNS),
+        ):
+            if tuple(values.get(name, ())) != expected:
+                raise InputError(f"{where}: {name} are not the ones of this hitools")
+        try:
+            energy, selection = values["sqrt_s_nn_gev"], values["selection"]
+            return ModelConfig(
+                network=NetConfig.from_dict(values["network"]),
+                representation=representation_from_dict(values["representation"]),
+                meta=EventMeta(
+                    system=values["system"],
+                    sqrt_s_nn_gev=math.nan if energy is None else float(energy),
+                    selection=None if selection is None else Selection(**selection),
+                    provenance=provenance.from_json(json.dumps(values["provenance"]), where),
+                ),
+                training=values["training"],
+                data=values["data"],
+                sampling=values["sampling"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{where}: not as hi-train writes it: {error!r}") from None
+
+    # Weights ---------------------------------------------------------------------------------
+
+    def write_weights(self, tensors: Mapping[str, "Tensor"]) -> None:
+        """Replace model.safetensors."""
+        _write_tensors(self.weights_path, tensors, {})
+
+    def read_weights(self) -> dict[str, "Tensor"]:
+        """Raises InputError where there are none yet, or the file is damaged."""
+        if not self.weights_path.exists():
+            raise InputError(
+                f"{self.path}: no weights yet: model.safetensors appears after the first epoch"
+            )
+        return _read_tensors(self.weights_path)[0]
+
+    def read_model(self) -> tuple["Denoiser", ModelConfig]:
+        """The network with its weights, and its configuration."""
+        from hitools.core.nets.model import Denoiser
+
+        config = self.read_config()
+        model = Denoiser(config.network)
+        self.load_into(model)
+        return model, config
+
+    def load_into(self, model: "Denoiser") -> None:
+        """Put the stored weights into a network. Raises InputError where they do not fit."""
+        try:
+            model.load_state_dict(self.read_weights())
+        except RuntimeError as error:
+            first = str(error).splitlines()[-1].strip()
+            raise InputError(f"{self.weights_path}: does not fit the network: {first}") from None
+
+    # Metrics and state -------------------------------------------------------------------------
+
+    def write_metrics(self, epochs: list[dict[str, Any]]) -> None:
+        """Replace metrics.jsonl: a line per epoch."""
+        write_text(self.metrics_path, "".join(json.dumps(epoch) + "\n" for epoch in epochs))
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """A dictionary per epoch; none where there is no such file."""
+        try:
+            lines = self.metrics_path.read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines]
+
+    def write_state(self, tensors: Mapping[str, "Tensor"], progress: dict[str, Any]) -> None:
+        """Replace everything that continuing needs, in one file: it is of one moment."""
+        _write_tensors(self.state_path, tensors, {"progress": json.dumps(progress)})
+
+    def read_state(self) -> tuple[dict[str, "Tensor"], dict[str, Any]] | None:
+        """What write_state wrote; None where nothing was."""
+        if not self.state_path.exists():
+            return None
+        tensors, labels = _read_tensors(self.state_path)
+        return tensors, json.loads(labels["progress"])
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, "Tensor"], labels: dict[str, str]) -> None:
+    from safetensors.torch import save_file
+
+    with replacing(path) as part:
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            part,
+            labels,
+        )
+        # The rename must not reach the disk before the bytes do.
+        with part.open("rb") as written, suppress(OSError):
+            os.fsync(written.fileno())
+
+
+def _read_tensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: damaged: {error}") from None

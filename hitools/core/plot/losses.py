@@ -1,0 +1,49 @@
+"""The loss curves of a training."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hitools.core.plot import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def loss_figure(epochs: Sequence[dict[str, Any]]) -> "Figure":
+    """Training and validation loss against optimiser steps: event branch and particle branch.
+
+    Args:
+        epochs: the lines of a model's metrics.jsonl, at least one.
+    """
+    steps = [epoch["step"] for epoch in epochs]
+    best = [epoch for epoch in epochs if epoch["best"]][-1:]
+    with style.house_style():
+        figure = style.new_figure(7.0, 2.8)
+        for axes, branch in zip(figure.subplots(1, 2), ("event", "particle"), strict=True):
+            for kind, line, colour in (
+                ("training", style.LINES[1], style.COLOURS[1]),
+                ("validation", style.LINES[0], style.COLOURS[0]),
+            ):
+                values = [epoch[kind][branch] for epoch in epochs]
+                axes.plot(
+                    steps,
+                    values,
+                    linestyle=line,
+                    color=colour,
+                    marker="." if len(epochs) < 3 else "",
+                    label=kind,
+                )
+            for epoch in best:
+                axes.plot(
+                    epoch["step"],
+                    epoch["validation"][branch],
+                    "o",
+                    color=style.COLOURS[0],
+                    markerfacecolor="white",
+                    label="kept",
+                )
+            axes.set_title(f"{branch} branch", loc="right")
+            axes.set_xlabel("optimiser step")
+            axes.set_ylabel("mean squared error of v")
+        figure.axes[0].legend()
+    return figure

@@ -1,0 +1,92 @@
+"""One process or many, under Accelerate: failing together, adding up, joining results in order."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Final, TypeVar
+
+import torch
+from accelerate import Accelerator, InitProcessGroupKwargs
+
+from hitools.core.batch import EventBatch
+from hitools.core.errors import InputError
+
+T = TypeVar("T")
+
+_PATIENCE: Final = timedelta(days=7)
+"""How long processes wait for each other: one may read for hours, or write into a slow pipe."""
+
+
+@contextmanager
+def accelerated() -> Iterator[Accelerator]:
+    """This process's device and its place among the others."""
+    accelerator = Accelerator(
+        mixed_precision="no",  # see autocast_for: this one could not change within a process
+        cpu=not torch.cuda.is_available(),
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+    )
+    try:
+        yield accelerator
+    finally:
+        accelerator.end_training()
+
+
+def autocast_for(
+    precision: str, device: torch.device
+) -> Callable[[], AbstractContextManager[None]]:
+    """What a pass through the network runs inside: float32 or bf16."""
+    return partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def agreed(accelerator: Accelerator, work: Callable[[], T]) -> T:
+    """Do something in every process; an InputError in one is one in all.
+
+    Otherwise the others would wait for it forever.
+    """
+    error: InputError | None = None
+    try:
+        result = work()
+    except InputError as caught:
+        error = caught
+    failed = torch.tensor([error is not None], device=accelerator.device).int()
+    if int(accelerator.reduce(failed, "sum")):
+        raise error or InputError("another process could not go on")
+    return result
+
+
+def in_order(
+    accelerator: Accelerator, blocks: Sequence[range], make: Callable[[range], EventBatch]
+) -> Generator[EventBatch, None, None]:
+    """Make blocks of events in all processes and hand them to the first one in their order.
+
+    Every process has to iterate; all but the first get nothing. When the first one closes the
+    iterator before its end, the others get a BrokenPipeError.
+    """
+    n_processes = accelerator.num_processes
+    if n_processes == 1:
+        yield from map(make, blocks)
+        return
+    for first in range(0, len(blocks), n_processes):
+        mine = blocks[first + accelerator.process_index :][:1]
+        batch = agreed(accelerator, lambda: EventBatch.concatenate([make(one) for one in mine]))  # noqa: B023
+        go_on = [False]
+        if accelerator.is_main_process:
+            parts: list[EventBatch] = [batch] * n_processes
+            torch.distributed.gather_object(batch, parts)
+            try:
+                yield from parts
+                go_on = [True]
+            finally:
+                torch.distributed.broadcast_object_list(go_on)
+        else:
+            torch.distributed.gather_object(batch)
+            torch.distributed.broadcast_object_list(go_on)
+            if not go_on[0]:
+                raise BrokenPipeError("the first process has stopped")
+
+
+def summed(accelerator: Accelerator, counts: Sequence[int]) -> list[int]:
+    """Each count added up over the processes."""
+    mine = torch.tensor(counts, device=accelerator.device)
+    return [int(total) for total in accelerator.reduce(mine, "sum")]

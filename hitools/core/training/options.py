@@ -1,0 +1,145 @@
+"""Every number of a training in one place: built once from a preset and the command line."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from hitools.core.errors import InputError
+from hitools.core.nets.config import NetConfig
+
+OPTIMISERS: Final = ("lion", "adamw")
+PRECISIONS: Final = ("float32", "bf16")
+
+HOW_IT_RUNS: Final = ("processes", "budget", "save_seconds", "memory_gb", "compile")
+"""Options that a continued run may change: they move results by rounding at most."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a model is trained. The defaults are the paper's (section IV A) where it gives one.
+
+    Attributes:
+        preset: name of the preset these options began with.
+        network: sizes of both branches.
+        representation: name in scaling.REPRESENTATIONS.
+        log_columns: features learnt as logarithms.
+        optimiser: one of OPTIMISERS.
+        rate: peak learning rate.
+        betas: momenta of the optimiser.
+        weight_decay: decoupled, relative to the rate.
+        warmup_epochs: linear rise of the rate, in epochs.
+        epochs: passes over the training events; not used where steps is given.
+        steps: optimiser steps in all.
+        epoch_steps: optimiser steps that count as an epoch where events come as a stream.
+        batch: events per optimiser step and process.
+        clip: largest norm of the gradient of all weights together.
+        ema: decay of the average of the weights, which is what is kept.
+        psi_weight: of L_psi in the loss; 0 leaves it out.
+        precision: one of PRECISIONS; weights and optimiser are float32 in both.
+        validation_fraction: of the events, set aside where no validation file is given.
+        validation_events: at most this many of them.
+        scaling_events: of a stream, read first to measure the scaling and to validate on.
+        seed: of weights, order, times and noise.
+        processes: how many share a step; fixed by the launcher.
+        budget: particles in a pass through the network; None chooses by device.
+        save_seconds: between two writings of the state.
+        memory_gb: events are kept in memory up to this size; None is a quarter of the machine's.
+        compile: whether torch.compile prepares the network.
+        solver: what hi-sample uses unless told otherwise.
+        solver_steps: its steps.
+    """
+
+    preset: str = "paper"
+    network: NetConfig = field(default_factory=NetConfig)
+    representation: str = "standardised"
+    log_columns: tuple[str, ...] = ()
+    optimiser: str = "lion"
+    rate: float = 3e-5
+    betas: tuple[float, float] = (0.95, 0.99)
+    weight_decay: float = 0.0
+    warmup_epochs: float = 3.0
+    epochs: int = 75
+    steps: int | None = None
+    epoch_steps: int = 500
+    batch: int = 64
+    clip: float = 1.0
+    ema: float = 0.999
+    psi_weight: float = 0.0
+    precision: str = "float32"
+    validation_fraction: float = 0.05
+    validation_events: int = 10_000
+    scaling_events: int = 2000
+    seed: int = 1
+    processes: int = 1
+    budget: int | None = None
+    save_seconds: float = 60.0
+    memory_gb: float | None = None
+    compile: bool = False
+    solver: str = "ab2"
+    solver_steps: int = 32
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot train."""
+        wrong = {
+            "rate": self.rate > 0,
+            "epochs": self.epochs > 0,
+            "steps": self.steps is None or self.steps > 0,
+            "batch": self.batch > 0,
+            "clip": self.clip > 0,
+            "ema": 0 <= self.ema < 1,
+            "validation_fraction": 0 < self.validation_fraction < 1,
+            "optimiser": self.optimiser in OPTIMISERS,
+            "precision": self.precision in PRECISIONS,
+            "budget": self.budget is None or self.budget > 0,
+        }
+        for name, right in wrong.items():
+            if not right:
+                raise InputError(f"training: {name} {getattr(self, name)} is out of range")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, without the network (config.json holds it beside)."""
+        values = asdict(self)
+        del values["network"]
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+        }
+
+
+def differences(options: TrainingOptions, recorded: dict[str, Any]) -> list[str]:
+    """What decides the result of a training and differs from a run that was begun.
+
+    Args:
+        options: of this run.
+        recorded: to_dict() of the other's.
+
+    Returns:
+        A sentence each: "rate 0.001 then, 0.002 now".
+    """
+
+    def deciding(values: dict[str, Any]) -> dict[str, Any]:
+        # Half the batch in twice the processes makes the same steps.
+        return values | {"batch": values.get("batch", 0) * values.get("processes", 1)}
+
+    then, now = deciding(recorded), deciding(options.to_dict())
+    return [
+        f"{name} {then.get(name)} then, {now[name]} now"
+        for name in now
+        if name not in HOW_IT_RUNS and now[name] != then.get(name)
+    ]
+
+
+QUICK = TrainingOptions(
+    preset="quick",
+    network=NetConfig(width=64, n_blocks=3, n_head_blocks=1, n_local_layers=0),
+    log_columns=("pt", "mean_pt", "sum_pt", "n_coll", "n_part", "n_particles"),
+    optimiser="adamw",
+    rate=2e-3,
+    betas=(0.9, 0.99),
+    warmup_epochs=1.0,
+    steps=600,
+    ema=0.99,
+    solver_steps=16,
+)
+
+PRESETS: Final[dict[str, TrainingOptions]] = {"paper": TrainingOptions(), "quick": QUICK}
+"""paper: the numbers of the paper, exactly. quick: a small model in minutes on two CPU cores."""

@@ -1,0 +1,354 @@
+"""Putting a training together: events, scaling, network, folder; or going on with one begun.
+
+What hi-train calls, and what a notebook would. A folder that holds a run with the same options and
+the same events continues it; any other is refused.
+"""
+
+import shutil
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from hitools.core.batch import EventBatch
+from hitools.core.errors import InputError
+from hitools.core.features import IntArray
+from hitools.core.format.meta import EventMeta
+from hitools.core.modelfolder import ModelConfig, ModelFolder
+from hitools.core.nets.model import Denoiser
+from hitools.core.noise import NoiseKey
+from hitools.core.processes import accelerated, agreed, autocast_for
+from hitools.core.scaling import REPRESENTATIONS, Representation
+from hitools.core.training.data import TrainingData, memory_limit, open_packed, pack, split
+from hitools.core.training.feed import Feed, FileFeed, Sharing, Step, StreamFeed
+from hitools.core.training.loop import Plan, Trainer
+from hitools.core.training.options import TrainingOptions, differences
+from hitools.core.training.step import Objective
+
+_ROWS: Final = 1024
+"""Events looked at together where all of them have to be."""
+
+_VALIDATION_SEED: Final = 0
+"""The same noise in every run, so that runs compare like epochs."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where events come from.
+
+    Attributes:
+        training: batches of events.
+        validation: events that the user set aside; None sets some of the training events aside.
+        is_stream: training events come from a pipe, each once.
+        meta: tells what is known of the training events, once they were read.
+    """
+
+    training: Iterable[EventBatch]
+    validation: Iterable[EventBatch] | None
+    is_stream: bool
+    meta: Callable[[], EventMeta]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the weights begin.
+
+    Attributes:
+        model: a trained model; None begins with random weights.
+        scaling: keep its constants, or measure them on the new events. Either way the limits of
+            counts and momenta are those of the new events.
+    """
+
+    model: ModelFolder | None = None
+    scaling: Literal["recompute", "keep"] = "recompute"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training ready to run.
+
+    Attributes:
+        trainer: runs it.
+        total_steps: optimiser steps in all.
+        steps_per_epoch: of these, between two validations.
+        first_step: steps that were done before.
+        n_weights: parameters of the network.
+        data: counts of events, as in config.json.
+        device: where it runs, for people.
+        is_main: whether this process speaks and writes.
+    """
+
+    trainer: Trainer
+    total_steps: int
+    steps_per_epoch: int
+    first_step: int
+    n_weights: int
+    data: dict[str, Any]
+    device: str
+    is_main: bool
+
+
+@contextmanager
+def prepared(
+    options: TrainingOptions,
+    sources: Sources,
+    start: Start,
+    path: Path,
+    stamp: Callable[[EventMeta], EventMeta],
+) -> Iterator[Prepared]:
+    """Read the events, lock and fill the folder; the training runs inside the block.
+
+    Args:
+        options: of the training.
+        sources: of events.
+        start: of the weights.
+        path: folder of the model.
+        stamp: adds this command to the provenance of the events.
+
+    Raises:
+        InputError: another run writes this folder, the folder holds something else, the events
+            cannot be used.
+    """
+    folder = ModelFolder(path)
+    node_data = folder.state_folder / f"data-{socket.gethostname()}"
+    with accelerated() as accelerator, _exclusive(folder, accelerator):
+        options = replace(options, processes=accelerator.num_processes)
+        try:
+            yield _prepare(options, sources, start, folder, node_data, stamp, accelerator)
+        finally:
+            if accelerator.is_local_main_process:
+                shutil.rmtree(node_data, ignore_errors=True)
+
+
+@contextmanager
+def _exclusive(folder: ModelFolder, accelerator: Accelerator) -> Iterator[None]:
+    lock = folder.locked() if accelerator.is_main_process else nullcontext()
+    agreed(accelerator, lock.__enter__)
+    try:
+        yield
+    finally:
+        lock.__exit__(None, None, None)
+
+
+def _prepare(
+    options: TrainingOptions,
+    sources: Sources,
+    start: Start,
+    folder: ModelFolder,
+    node_data: Path,
+    stamp: Callable[[EventMeta], EventMeta],
+    accelerator: Accelerator,
+) -> Prepared:
+    begun = agreed(accelerator, lambda: folder.read_config() if folder.begun() else None)
+    initial = agreed(accelerator, lambda: start.model.read_model() if start.model else None)
+    if initial is not None:
+        options = replace(options, network=initial[1].network)
+    sharing = Sharing(
+        options.batch * accelerator.num_processes,
+        accelerator.process_index,
+        accelerator.num_processes,
+        NoiseKey.of(options.seed, "training time"),
+    )
+    if sources.is_stream:
+        data, fresh = _first_of_stream(sources, options, accelerator)
+        feed: Feed = StreamFeed(fresh, sharing, options.epoch_steps)
+        facts = data.describe() | {"stream": True}
+    else:
+        data = agreed(accelerator, lambda: _read(sources, options, node_data, accelerator))
+        feed = FileFeed(data, sharing, options.seed)
+        facts = data.describe() | {"stream": False}
+
+    meta = sources.meta()
+    if begun is not None:
+        agreed(accelerator, lambda: _refuse_another_run(folder, begun, options, facts))
+        representation = begun.representation
+    else:
+        representation = agreed(accelerator, lambda: _scaling(data, meta, options, start))
+        config = ModelConfig(
+            network=options.network,
+            representation=representation,
+            meta=stamp(meta),
+            training=options.to_dict(),
+            data=facts,
+            sampling={"solver": options.solver, "steps": options.solver_steps},
+        )
+        if accelerator.is_main_process:
+            folder.write_config(config)
+
+    model = initial[0] if initial is not None else _random_model(options)
+    total_steps = options.steps or options.epochs * feed.steps_per_epoch
+    trainer = Trainer(
+        Plan(
+            options=options,
+            total_steps=total_steps,
+            feed=feed,
+            validation=lambda: _validation_steps(data, accelerator),
+            objective=_objective(options, representation, accelerator, "training"),
+            validation_objective=_objective(options, representation, accelerator, "validation"),
+        ),
+        model,
+        folder,
+        accelerator,
+    )
+    return Prepared(
+        trainer=trainer,
+        total_steps=total_steps,
+        steps_per_epoch=feed.steps_per_epoch,
+        first_step=agreed(accelerator, trainer.resume),
+        n_weights=sum(weight.numel() for weight in model.parameters()),
+        data=facts,
+        device=_device_name(accelerator),
+        is_main=accelerator.is_main_process,
+    )
+
+
+# Events --------------------------------------------------------------------------------------
+
+
+def _read(
+    sources: Sources, options: TrainingOptions, node_data: Path, accelerator: Accelerator
+) -> TrainingData:
+    """All events; processes of one node share them in a file."""
+    shared = accelerator.num_processes > 1
+    n_validation = 0
+
+    def counted(batches: Iterable[EventBatch]) -> Iterator[EventBatch]:
+        nonlocal n_validation
+        for batch in batches:
+            n_validation += len(batch)
+            yield batch
+
+    def work() -> tuple[EventBatch, int] | None:
+        if not accelerator.is_local_main_process:
+            return None
+        limit = 0 if shared else memory_limit(options.memory_gb)
+        batches = chain(sources.training, counted(sources.validation or ()))
+        return pack(batches, node_data, limit), n_validation
+
+    packed = agreed(accelerator, work)
+    if shared:
+        counts = torch.tensor([n_validation], device=accelerator.device)
+        n_validation = int(accelerator.gather(counts).max())
+    events = packed[0] if packed is not None else open_packed(node_data)
+    return split(
+        events,
+        n_validation,
+        options.validation_fraction,
+        options.validation_events,
+        options.seed,
+    )
+
+
+def _first_of_stream(
+    sources: Sources, options: TrainingOptions, accelerator: Accelerator
+) -> tuple[TrainingData, Iterator[EventBatch]]:
+    """The first events, to measure the scaling on and to validate with, and the stream after."""
+    if accelerator.num_processes > 1:
+        raise InputError("a stream of events feeds one process, not more (write it to a file)")
+    source = iter(sources.training)
+    first: list[EventBatch] = []
+    missing = options.scaling_events
+    rest = EventBatch.empty()
+    for batch in source:
+        first.append(batch[:missing])
+        rest = batch[missing:]
+        missing -= len(first[-1])
+        if missing <= 0:
+            break
+    if missing > 0:
+        raise InputError(
+            f"the stream ended {missing} events short of the {options.scaling_events} "
+            "that scaling and validation take"
+        )
+    events = EventBatch.concatenate(first)
+    rows = np.flatnonzero(events.n_particles > 0)
+    data = TrainingData(events, rows, rows[: options.validation_events])
+    return data, chain([rest], source)
+
+
+def _in_pieces(rows: IntArray) -> Iterator[IntArray]:
+    for first in range(0, len(rows), _ROWS):
+        yield rows[first : first + _ROWS]
+
+
+def _validation_steps(data: TrainingData, accelerator: Accelerator) -> Iterator[Step]:
+    """This process's part of the validation events."""
+    key = NoiseKey.of(_VALIDATION_SEED, "validation time")
+    mine = data.validation[accelerator.process_index :: accelerator.num_processes]
+    for rows in _in_pieces(mine):
+        yield Sharing(len(rows), 0, 1, key).step(data.events, rows, rows, 0)
+
+
+# Scaling, network, objective -------------------------------------------------------------------
+
+
+def _scaling(
+    data: TrainingData, meta: EventMeta, options: TrainingOptions, start: Start
+) -> Representation:
+    if options.representation not in REPRESENTATIONS:
+        raise InputError(
+            f"training: representation {options.representation!r}, "
+            f"expected one of {', '.join(REPRESENTATIONS)}"
+        )
+    selection = meta.selection
+    measured = REPRESENTATIONS[options.representation].fit(
+        (data.events.take(rows) for rows in _in_pieces(data.train)),
+        log_columns=options.log_columns,
+        eta_max=selection.eta_max if selection else None,
+        pt_min=selection.pt_min if selection else 0.0,
+    )
+    if start.model is None or start.scaling == "recompute":
+        return measured
+    return start.model.read_config().representation.with_ranges_of(measured)
+
+
+def _random_model(options: TrainingOptions) -> Denoiser:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        return Denoiser(options.network)
+
+
+def _objective(
+    options: TrainingOptions, representation: Representation, accelerator: Accelerator, use: str
+) -> Objective:
+    seed = options.seed if use == "training" else _VALIDATION_SEED
+    return Objective(
+        representation=representation,
+        event_key=NoiseKey.of(seed, f"{use} event"),
+        particle_key=NoiseKey.of(seed, f"{use} particles"),
+        psi_weight=options.psi_weight,
+        autocast=autocast_for(options.precision, accelerator.device),
+    )
+
+
+def _refuse_another_run(
+    folder: ModelFolder, begun: ModelConfig, options: TrainingOptions, facts: dict[str, Any]
+) -> None:
+    """Raise InputError where the folder's run had other options or events."""
+    found = differences(options, begun.training)
+    if begun.network != options.network:
+        found.append("another network")
+    if not facts["stream"] and begun.data != facts:
+        found.append("other events")
+    if found:
+        raise InputError(
+            f"{folder.path}: holds a run that was begun differently ({'; '.join(found)}): "
+            "repeat its command to continue it, or take another folder"
+        )
+
+
+def _device_name(accelerator: Accelerator) -> str:
+    device = accelerator.device
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"CPU, {torch.get_num_threads()} threads"
+    n_processes = accelerator.num_processes
+    return name if n_processes == 1 else f"{n_processes} processes, each {name}"

@@ -1,0 +1,148 @@
+"""The loss of one process's part of a step, and its gradient, pass by pass within the budget.
+
+Used alike for training and for validation: one objective, called twice.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hitools.core.batch import EventBatch, runs_by_budget
+from hitools.core.budget import Budget
+from hitools.core.diffusion.objective import PsiLoss, WeightedMean, losses
+from hitools.core.nets.model import Denoiser
+from hitools.core.noise import NoiseKey, normals
+from hitools.core.scaling import Representation
+from hitools.core.training.feed import Step
+
+TERMS = ("event", "particle", "psi")
+"""Parts of the loss, in the order of the sums below."""
+
+
+COUNTS = ("particles", "passes")
+"""What is counted beside them."""
+
+
+class Sums:
+    """What steps add up to, kept on the device so that nothing waits for it.
+
+    Attributes:
+        values: float64 numerators of TERMS, their denominators, then COUNTS.
+    """
+
+    LENGTH = 2 * len(TERMS) + len(COUNTS)
+
+    def __init__(self, device: torch.device) -> None:
+        """Nothing yet."""
+        self.values = torch.zeros(self.LENGTH, dtype=torch.float64, device=device)
+
+
+def means(values: Sequence[float]) -> dict[str, float]:
+    """The mean of each of TERMS that anything entered, from Sums.values."""
+    numerators, denominators = values[: len(TERMS)], values[len(TERMS) : 2 * len(TERMS)]
+    return {
+        name: numerator / denominator
+        for name, numerator, denominator in zip(TERMS, numerators, denominators, strict=True)
+        if denominator > 0
+    }
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss as the options and the representation define it.
+
+    Attributes:
+        representation: between physical events and model space.
+        event_key: noise of event vectors.
+        particle_key: noise of particles.
+        psi_weight: of L_psi; 0 leaves it out.
+        autocast: makes the context of the precision that the network runs in.
+    """
+
+    representation: Representation
+    event_key: NoiseKey
+    particle_key: NoiseKey
+    psi_weight: float = 0.0
+    autocast: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def add(self, model: Denoiser, step: Step, budget: Budget, sums: Sums, *, train: bool) -> None:
+        """Add a step's losses to sums and, to train, their gradient to the weights'.
+
+        The gradient is of the mean over the whole step of all processes, of which this one adds
+        its part. Out of memory, the budget is halved and the step begun again.
+        """
+        counts = step.batch.n_particles
+        while True:
+            runs = list(runs_by_budget(step.batch.offsets, budget.particles))
+            try:
+                with torch.set_grad_enabled(train):
+                    terms = self._passes(model, step, runs, sums.values.device, train=train)
+                break
+            except torch.OutOfMemoryError:
+                model.zero_grad(set_to_none=True)
+                budget.shrink(int(counts.max()))
+        sums.values[: 2 * len(TERMS)] += terms
+        sums.values[2 * len(TERMS) :] += terms.new_tensor([int(counts.sum()), len(runs)])
+
+    def _passes(
+        self, model: Denoiser, step: Step, runs: list[slice], device: torch.device, *, train: bool
+    ) -> Tensor:
+        """(6,) numerators of TERMS, then their denominators, over all passes."""
+        batch = step.batch
+        total = torch.zeros(2 * len(TERMS), dtype=torch.float64, device=device)
+        if not runs:
+            return total
+        events, particles, weights, t, index = (
+            torch.from_numpy(array).to(device, non_blocking=True)
+            for array in (batch.events, batch.particles, batch.weights_or_ones, step.t, step.index)
+        )
+        offsets = torch.from_numpy(batch.offsets)
+        representation = self.representation
+        z, x = representation.encode(events, particles, offsets)
+        z_noise, x_noise = self.noise(batch, index, z.shape[1], x.shape[1], step.turn)
+        psi = None
+        if self.psi_weight:
+            psi = PsiLoss(representation.momenta, representation.event_plane)
+        whole = [step.event_weight, step.particle_weight, step.psi_weight]
+        scale = [1.0, 1.0, self.psi_weight]
+        nothing = WeightedMean(weights.new_zeros(()), weights.new_zeros(()))
+        for run in runs:
+            rows = slice(int(offsets[run.start]), int(offsets[run.stop]))
+            with self.autocast():
+                parts = losses(
+                    model,
+                    z[run],
+                    x[rows],
+                    offsets[run.start : run.stop + 1] - rows.start,
+                    weights[run],
+                    t[run],
+                    z_noise[run],
+                    x_noise[rows],
+                    psi=psi,
+                )
+            means = [parts.event, parts.particle, parts.psi or nothing]
+            numerators = torch.stack([mean.numerator for mean in means])
+            if train:
+                factors = [a / b if b > 0 else 0.0 for a, b in zip(scale, whole, strict=True)]
+                (numerators * numerators.new_tensor(factors)).sum().backward()
+            denominators = torch.stack([mean.denominator for mean in means])
+            total += torch.cat([numerators.detach(), denominators]).double()
+        return total
+
+    def noise(
+        self, batch: EventBatch, index: Tensor, n_event: int, n_particle: int, turn: int
+    ) -> tuple[Tensor, Tensor]:
+        """Noise of event vectors and of particles, a function of event and turn alone."""
+        counts = torch.from_numpy(batch.n_particles).to(index.device)
+        total = int(batch.offsets[-1])
+        event = torch.repeat_interleave(index, counts, output_size=total)
+        starts = torch.from_numpy(batch.offsets[:-1]).to(index.device)
+        first = torch.repeat_interleave(starts, counts, output_size=total)
+        row = torch.arange(total, device=index.device) - first
+        return (
+            normals(self.event_key, index, torch.zeros_like(index), n_event, turn),
+            normals(self.particle_key, event, row, n_particle, turn),
+        )
