@@ -1,0 +1,10 @@
+"""Jets with FastJet: EventBatch in, tables of jets out.
+
+`find_jets(batch, JetDefinition(...))` is all that most callers need.
+"""
+
+from hitools.core.observables.jets.definition import Areas, JetDefinition, Substructure
+from hitools.core.observables.jets.finder import find_jets
+from hitools.core.observables.jets.table import JetBatch
+
+__all__ = ["Areas", "JetBatch", "JetDefinition", "Substructure", "find_jets"]
