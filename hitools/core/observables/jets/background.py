@@ -21,6 +21,7 @@ def background_density(
     eta_max: float,
     *,
     four_vector_area: bool,
+    dense: bool = False,
 ) -> tuple[Float64Array, Float64Array]:
     """Rho of each event, in two definitions, in GeV/c per unit area.
 
@@ -35,6 +36,7 @@ def background_density(
         eta_max: the ghosts cover |y| < eta_max.
         four_vector_area: divide pT by the transverse component of the area four-vector, not by
             the number of ghosts times their area.
+        dense: see clustering.cluster.
 
     Returns:
         (n_events,) the median over all jets, and (n_events,) the median over those that hold a
@@ -42,7 +44,7 @@ def background_density(
         with the two hardest). 0 where there is no jet.
     """
     n_events = len(n_particles)
-    found = cluster(objects, offsets, "kt", BACKGROUND_RADIUS)
+    found = cluster(objects, offsets, "kt", BACKGROUND_RADIUS, dense=dense)
     pt = transverse_momentum(found.momenta)
     ghosts = ghosts_per_jet(found, n_particles)
     area = ghosts * ghost_area

@@ -8,7 +8,7 @@ of an event, and behind them its ghosts.
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,8 @@ import numpy.typing as npt
 from hitools.core.features import BoolArray, Float64Array, IntArray
 from hitools.core.observables.jets.ragged import offsets_of
 
-WHOLE_JET = 1000.0
-"""FastJet's largest radius: everything given becomes one jet."""
+WHOLE_JET: Final = 6.2
+"""Radius for re-clustering a jet: wider than any jet, and below the 2 pi that NlnN demands."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +60,7 @@ def cluster(
     radius: float,
     *,
     ghosts_apart: bool = False,
+    dense: bool = False,
 ) -> Clustering:
     """All inclusive jets of each event, in the E-scheme.
 
@@ -69,13 +70,18 @@ def cluster(
         algorithm: "antikt", "kt" or "cambridge".
         radius: R.
         ghosts_apart: leave out the distances between ghosts, which anti-kT never needs.
+        dense: hundreds of objects may lie in one place, where the strategies with tiles need a
+            time that rises with the third power of their number.
     """
     strategy = "N2MHTLazy9AntiKtSeparateGhosts" if ghosts_apart else "N2MHTLazy9"
+    strategy = "NlnN" if dense else strategy
     sequences = _sequences(momenta, offsets, algorithm, radius, "E_scheme", strategy)
     return _inclusive(sequences, offsets)
 
 
-def winner_take_all(momenta: Float64Array, offsets: IntArray) -> Float64Array:
+def winner_take_all(
+    momenta: Float64Array, offsets: IntArray, *, dense: bool = False
+) -> Float64Array:
     """The axis of each jet after re-clustering with C/A in the Winner-Take-All scheme.
 
     It is the direction of the constituent that wins every recombination by its pT
@@ -84,11 +90,13 @@ def winner_take_all(momenta: Float64Array, offsets: IntArray) -> Float64Array:
     Args:
         momenta: (4, n_constituents) jet by jet, at least one for each jet.
         offsets: (n_jets + 1,).
+        dense: see cluster.
 
     Returns:
         (4, n_jets) four-momenta in this scheme; their rapidity and azimuth are the axis.
     """
-    sequences = _sequences(momenta, offsets, "cambridge", WHOLE_JET, "WTA_pt_scheme", "Best")
+    strategy = "NlnN" if dense else "Best"
+    sequences = _sequences(momenta, offsets, "cambridge", WHOLE_JET, "WTA_pt_scheme", strategy)
     return _momenta(sequences.inclusive_jets())
 
 
@@ -109,14 +117,16 @@ class Trees:
     roots: IntArray
 
 
-def cambridge_trees(momenta: Float64Array, offsets: IntArray) -> Trees:
+def cambridge_trees(momenta: Float64Array, offsets: IntArray, *, dense: bool = False) -> Trees:
     """Re-cluster each jet with Cambridge/Aachen and keep the history.
 
     Args:
         momenta: (4, n_constituents) jet by jet, at least one for each jet.
         offsets: (n_jets + 1,).
+        dense: see cluster.
     """
-    sequences = _sequences(momenta, offsets, "cambridge", WHOLE_JET, "E_scheme", "Best")
+    strategy = "NlnN" if dense else "Best"
+    sequences = _sequences(momenta, offsets, "cambridge", WHOLE_JET, "E_scheme", strategy)
     n_constituents = np.diff(offsets)
     history = _flat(sequences.unique_history_order()).astype(np.int64)
     # A jet of n has 2n - 1 nodes, and its recombination with the beam comes last in the order.

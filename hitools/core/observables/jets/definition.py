@@ -85,8 +85,8 @@ class JetDefinition:
         """Raise InputError for what cannot be clustered."""
         if self.algorithm not in ALGORITHMS:
             raise InputError(f"jet algorithm {self.algorithm!r}, expected {', '.join(ALGORITHMS)}")
-        if not 0 < self.radius <= 2:
-            raise InputError(f"jet radius {self.radius:g}, expected above 0, up to 2")
+        if not 0 < self.radius <= 1.5:
+            raise InputError(f"jet radius {self.radius:g}, expected above 0, up to 1.5")
         if not self.pt_min > 0:
             raise InputError(f"smallest jet pT {self.pt_min:g} GeV/c, expected more than 0")
         if not 0 < self.eta_max <= 20:

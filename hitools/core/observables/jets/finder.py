@@ -1,6 +1,7 @@
 """Jets of a batch of events: clustering, areas, background, substructure put together."""
 
 from collections.abc import Iterator
+from enum import IntEnum
 from typing import Final
 
 import numpy as np
@@ -33,8 +34,18 @@ from hitools.core.observables.jets.table import (
 _CROWDED: Final = 1000
 """From this many particles on an event is full of jets, and one clustering with all ghosts costs
 less than one without and one with those near the jets."""
+_DENSE: Final = 250
+"""More particles than this in a cell of 0.1 x 0.1 occur in no real event, but in collapsed ones."""
 _OBJECTS_AT_ONCE: Final = 100_000
 """Particles and ghosts that FastJet holds at a time (about 50 MB)."""
+
+
+class _Kind(IntEnum):
+    """How an event is best clustered."""
+
+    SPARSE = 0
+    CROWDED = 1
+    DENSE = 2
 
 
 def find_jets(batch: EventBatch, definition: JetDefinition) -> JetBatch:
@@ -42,43 +53,57 @@ def find_jets(batch: EventBatch, definition: JetDefinition) -> JetBatch:
 
     An event's result depends on the event and on the definition, not on the rest of the batch.
     """
-    pieces = [_find(run, definition) for run in _runs(batch, definition)]
+    pieces = [_find(run, kind, definition) for run, kind in _runs(batch, definition)]
     return JetBatch.concatenate(pieces) if pieces else JetBatch.empty(definition)
 
 
-def _runs(batch: EventBatch, definition: JetDefinition) -> Iterator[EventBatch]:
-    """Neighbouring events of one kind, crowded or not, within the limit of memory."""
+def _runs(batch: EventBatch, definition: JetDefinition) -> Iterator[tuple[EventBatch, _Kind]]:
+    """Neighbouring events of one kind, within the limit of memory."""
     n_ghosts = 0 if definition.areas is None else len(_grid(definition, definition.areas))
-    crowded = batch.n_particles >= _CROWDED
+    kinds = _kinds(batch)
     start = 0
     while start < len(batch):
         objects = np.cumsum(batch.n_particles[start:] + n_ghosts)
         stop = start + max(1, int(np.searchsorted(objects, _OBJECTS_AT_ONCE, side="right")))
-        change = np.flatnonzero(crowded[start:stop] != crowded[start])
+        change = np.flatnonzero(kinds[start:stop] != kinds[start])
         stop = start + int(change[0]) if len(change) else stop
-        yield batch[start:stop]
+        yield batch[start:stop], _Kind(int(kinds[start]))
         start = stop
+
+
+def _kinds(batch: EventBatch) -> IntArray:
+    """(n_events,) the kind of each event."""
+    kinds = np.where(batch.n_particles >= _CROWDED, _Kind.CROWDED, _Kind.SPARSE).astype(np.int64)
+    eta, phi = batch.particle("eta"), batch.particle("phi")
+    for k in np.flatnonzero(batch.n_particles > _DENSE):
+        own = slice(batch.offsets[k], batch.offsets[k + 1])
+        row = np.clip(10 * eta[own], -200, 200).astype(np.int64) + 200
+        column = (10 * phi[own]).astype(np.int64) + 32
+        if np.bincount(row * 64 + column).max() > _DENSE:
+            kinds[k] = _Kind.DENSE
+    return kinds
 
 
 def _grid(definition: JetDefinition, areas: Areas) -> GhostGrid:
     return GhostGrid(definition.eta_max, areas.ghost_area)
 
 
-def _find(batch: EventBatch, definition: JetDefinition) -> JetBatch:
-    """Jets of some events, all crowded or all not."""
+def _find(batch: EventBatch, kind: _Kind, definition: JetDefinition) -> JetBatch:
+    """Jets of some events of one kind."""
+    dense = kind == _Kind.DENSE
     momenta, offsets, index_in_event = _particles(batch, definition)
     n_particles = np.diff(offsets)
     events = np.zeros(len(batch), table_type(event_columns(definition)))
     events["weight"] = batch.weights_or_ones
     if definition.areas is None:
-        found = cluster(momenta, offsets, definition.algorithm, definition.radius)
+        found = cluster(momenta, offsets, definition.algorithm, definition.radius, dense=dense)
         chosen = _select(found, definition)
         jets = _table(found, chosen, definition)
     else:
         grid = _grid(definition, definition.areas)
         ghosts = _draw_ghosts(batch, grid, definition.seed)
         objects, object_offsets = add_ghosts(momenta, offsets, ghosts)
-        if definition.algorithm == "antikt" and batch.n_particles[0] < _CROWDED:
+        if definition.algorithm == "antikt" and kind == _Kind.SPARSE:
             found = cluster(momenta, offsets, definition.algorithm, definition.radius)
             chosen = _select(found, definition)
             area = anti_kt_areas(
@@ -98,9 +123,11 @@ def _find(batch: EventBatch, definition: JetDefinition) -> JetBatch:
                 definition.algorithm,
                 definition.radius,
                 ghosts_apart=definition.algorithm == "antikt",
+                dense=dense,
             )
             chosen = _select(found, definition)
-            area = ghosts_per_jet(found, n_particles)[chosen] * grid.ghost_area
+            ghosts_inside = ghosts_per_jet(found, n_particles)[chosen]
+            area = grid.ghost_area * ghosts_inside.astype(np.float64)
         jets = _table(found, chosen, definition)
         rho_all, rho_occupied = background_density(
             objects,
@@ -109,6 +136,7 @@ def _find(batch: EventBatch, definition: JetDefinition) -> JetBatch:
             grid.ghost_area,
             definition.eta_max,
             four_vector_area=definition.areas.rho_area == "4vector",
+            dense=dense,
         )
         events["rho_all"], events["rho_occupied"] = rho_all, rho_occupied
         events["rho"] = events[f"rho_{definition.areas.rho_definition}"]
@@ -119,7 +147,10 @@ def _find(batch: EventBatch, definition: JetDefinition) -> JetBatch:
     members, member_offsets = _constituents(found, chosen, n_particles)
     jets["n_constituents"] = np.diff(member_offsets)
     in_batch = np.repeat(offsets[jets["event"]], jets["n_constituents"]) + members
-    _look_inside(jets, found.momenta[:, chosen], momenta, in_batch, member_offsets, definition)
+    constituents = momenta[:, in_batch]
+    _look_inside(
+        jets, found.momenta[:, chosen], constituents, member_offsets, definition, dense=dense
+    )
     return JetBatch(jets, events, index_in_event[in_batch] if definition.constituents else None)
 
 
@@ -189,10 +220,11 @@ def _constituents(
 def _look_inside(
     jets: Table,
     jet_momenta: Float64Array,
-    momenta: Float64Array,
-    in_batch: IntArray,
-    member_offsets: IntArray,
+    constituents: Float64Array,
+    offsets: IntArray,
     definition: JetDefinition,
+    *,
+    dense: bool,
 ) -> None:
     """Fill the columns of substructure; NaN for the jets that are too soft for it."""
     inside = definition.substructure
@@ -203,11 +235,12 @@ def _look_inside(
     hard = np.flatnonzero(jets["pt"] >= inside.pt_min)
     if not len(hard):
         return
-    source, offsets = take_rows(member_offsets, hard)
-    constituents = momenta[:, in_batch[source]]
-    axes = jet_momenta[:, hard]
+    source, offsets = take_rows(offsets, hard)
+    constituents, axes = constituents[:, source], jet_momenta[:, hard]
     radius, exponents = definition.radius, definition.angularities
-    columns = axes_and_grooming(axes, constituents, offsets, inside.z_cut, inside.beta, radius)
+    columns = axes_and_grooming(
+        axes, constituents, offsets, inside.z_cut, inside.beta, radius, dense=dense
+    )
     sums = angularity(axes, constituents, offsets, exponents, radius)
     names = [angularity_name(*pair) for pair in exponents]
     for name, values in (*columns.items(), *zip(names, sums, strict=True)):

@@ -39,7 +39,13 @@ class SoftDrop:
 
 
 def soft_drop(
-    constituents: Float64Array, offsets: IntArray, z_cut: float, beta: float, radius: float
+    constituents: Float64Array,
+    offsets: IntArray,
+    z_cut: float,
+    beta: float,
+    radius: float,
+    *,
+    dense: bool = False,
 ) -> SoftDrop:
     """Undo the C/A clustering, following the harder branch, until
 
@@ -53,8 +59,9 @@ def soft_drop(
         z_cut: threshold.
         beta: angular exponent.
         radius: R.
+        dense: see clustering.cluster.
     """
-    trees = cambridge_trees(constituents, offsets)
+    trees = cambridge_trees(constituents, offsets, dense=dense)
     node = trees.roots.copy()
     z_g = np.full(len(node), UNTAGGED)
     r_g = np.full(len(node), UNTAGGED)
@@ -124,6 +131,8 @@ def axes_and_grooming(
     z_cut: float,
     beta: float,
     radius: float,
+    *,
+    dense: bool = False,
 ) -> dict[str, Float64Array]:
     """Where the Winner-Take-All axis and the groomed jet are, as columns of the jet table.
 
@@ -134,11 +143,12 @@ def axes_and_grooming(
         z_cut: of Soft Drop.
         beta: of Soft Drop.
         radius: R.
+        dense: see clustering.cluster.
     """
     jet_rapidity, jet_phi = rapidity(jets), azimuth(jets)
-    axis = winner_take_all(constituents, offsets)
+    axis = winner_take_all(constituents, offsets, dense=dense)
     wta_rapidity, wta_phi = rapidity(axis), azimuth(axis)
-    groomed = soft_drop(constituents, offsets, z_cut, beta, radius)
+    groomed = soft_drop(constituents, offsets, z_cut, beta, radius, dense=dense)
     groomed_rapidity, groomed_phi = rapidity(groomed.momenta), azimuth(groomed.momenta)
     return {
         "wta_rapidity": wta_rapidity,

@@ -65,7 +65,7 @@ _INSIDE = (
 
 def jet_columns(definition: JetDefinition) -> tuple[str, ...]:
     """The columns of a jet under this definition, in order."""
-    names = _KINEMATICS
+    names: tuple[str, ...] = _KINEMATICS
     if definition.areas is not None:
         names += _AREA
     return names + substructure_columns(definition)
