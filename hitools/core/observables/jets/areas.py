@@ -90,7 +90,7 @@ def anti_kt_areas(
     particles = np.concatenate([momenta[:, offsets[k] : offsets[k + 1]] for k in events], axis=1)
     n_particles = np.diff(offsets)[events]
     objects, object_offsets = add_ghosts(particles, offsets_of(n_particles), near)
-    found = cluster(objects, object_offsets, "antikt", radius, ghosts_apart=True)
+    found = cluster(objects, object_offsets, "antikt", radius, with_ghosts=True)
     # Where a jet holds a particle, its first member is the lowest one, the same as without ghosts.
     jet_at = np.full(object_offsets[-1], -1, dtype=np.int64)
     jet_at[object_offsets[found.event] + found.members[found.offsets[:-1]]] = np.arange(

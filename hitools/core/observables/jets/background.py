@@ -44,7 +44,7 @@ def background_density(
         with the two hardest). 0 where there is no jet.
     """
     n_events = len(n_particles)
-    found = cluster(objects, offsets, "kt", BACKGROUND_RADIUS, dense=dense)
+    found = cluster(objects, offsets, "kt", BACKGROUND_RADIUS, with_ghosts=True, dense=dense)
     pt = transverse_momentum(found.momenta)
     ghosts = ghosts_per_jet(found, n_particles)
     area = ghosts * ghost_area

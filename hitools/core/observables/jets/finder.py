@@ -31,7 +31,7 @@ from hitools.core.observables.jets.table import (
     table_type,
 )
 
-_CROWDED: Final = 1000
+_CROWDED: Final = 450
 """From this many particles on an event is full of jets, and one clustering with all ghosts costs
 less than one without and one with those near the jets."""
 _DENSE: Final = 250
@@ -122,7 +122,7 @@ def _find(batch: EventBatch, kind: _Kind, definition: JetDefinition) -> JetBatch
                 object_offsets,
                 definition.algorithm,
                 definition.radius,
-                ghosts_apart=definition.algorithm == "antikt",
+                with_ghosts=True,
                 dense=dense,
             )
             chosen = _select(found, definition)
