@@ -13,13 +13,14 @@ from hitools.core.format.images import image_length
 from hitools.core.format.layout import ON_A_PIPE
 from hitools.core.format.meta import EventMeta
 from hitools.core.format.reader import open_events
-from hitools.core.format.writer import _StreamWriter
+from hitools.core.format.writer import EVENTS
+from hitools.core.format.writing import StreamWriter
 from tests.conftest import read_all
 
 
 def stream_of(batch: EventBatch, pieces: int = 13) -> bytes:
     out = io.BytesIO()
-    with _StreamWriter(out, EventMeta("O-O", 5360.0), ON_A_PIPE) as writer:
+    with StreamWriter(out, EVENTS, EventMeta("O-O", 5360.0), ON_A_PIPE) as writer:
         for start in range(0, len(batch), pieces):
             writer.write(batch[start : start + pieces])
     return out.getvalue()
