@@ -102,6 +102,12 @@ def write_attributes(file: h5py.File, meta: EventMeta) -> None:
     attributes["event_units"] = list(EVENT_UNITS.values())
     attributes["particle_columns"] = list(PARTICLE_COLUMNS)
     attributes["particle_units"] = list(PARTICLE_UNITS.values())
+    write_origin(file, meta)
+
+
+def write_origin(file: h5py.File, meta: EventMeta) -> None:
+    """Set the attributes that say which events these are; unknown ones are left out."""
+    attributes = file.attrs
     attributes["event_vectors"] = meta.event_vectors
     if meta.system is not None:
         attributes["system"] = meta.system
@@ -119,25 +125,34 @@ def read_attributes(file: h5py.File, where: str) -> EventMeta:
     Raises InputError that names `where` for another format, a later version, other columns, or
     a file that was never completed.
     """
-    attributes = file.attrs
-    if attributes.get("format") != FORMAT:
-        raise InputError(
-            f"{where}: attribute format is {attributes.get('format')!r}, expected {FORMAT!r}"
-        )
-    version = attributes.get("format_version")
-    if version is None or int(version) > FORMAT_VERSION:
-        raise InputError(
-            f"{where}: format_version is {version}; this hitools reads up to {FORMAT_VERSION}"
-        )
-    if not attributes.get("complete", False):
-        raise InputError(f"{where}: not complete: its writer did not finish")
+    check_format(file, FORMAT, FORMAT_VERSION, where)
     for name, expected in (
         ("event_columns", EVENT_COLUMNS),
         ("particle_columns", PARTICLE_COLUMNS),
     ):
-        found = tuple(attributes.get(name, ()))
+        found = tuple(file.attrs.get(name, ()))
         if found != expected:
             raise InputError(f"{where}: attribute {name} is {found}, expected {expected}")
+    return read_origin(file, where)
+
+
+def check_format(file: h5py.File, expected: str, newest: int, where: str) -> None:
+    """Raise InputError for another format, a version after the newest, or an incomplete file."""
+    attributes = file.attrs
+    if attributes.get("format") != expected:
+        raise InputError(
+            f"{where}: attribute format is {attributes.get('format')!r}, expected {expected!r}"
+        )
+    version = attributes.get("format_version")
+    if version is None or int(version) > newest:
+        raise InputError(f"{where}: format_version is {version}; this hitools reads up to {newest}")
+    if not attributes.get("complete", False):
+        raise InputError(f"{where}: not complete: its writer did not finish")
+
+
+def read_origin(file: h5py.File, where: str) -> EventMeta:
+    """What write_origin wrote. Raises InputError where it is not in order."""
+    attributes = file.attrs
     meta = EventMeta(
         system=attributes.get("system"),
         sqrt_s_nn_gev=float(attributes.get("sqrt_s_nn_gev", math.nan)),
