@@ -1,6 +1,7 @@
 """Jets with FastJet: EventBatch in, tables of jets out.
 
-`find_jets(batch, JetDefinition(...))` is all that most callers need.
+`find_jets(batch, JetDefinition(...))` is all that most callers need; `workers.find_all` is for long
+runs on several cores.
 """
 
 from hitools.core.observables.jets.definition import Areas, JetDefinition, Substructure
