@@ -18,13 +18,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Any, Final, cast
 
 from hitools.core.batch import EventBatch
+from hitools.core.compare.blocks import steady_blocks
 from hitools.core.errors import InputError
 from hitools.core.observables.jets.definition import JetDefinition
 from hitools.core.observables.jets.finder import find_jets
 from hitools.core.observables.jets.table import JetBatch
 
 _EVENTS_AT_ONCE: Final = 64
-_PARTICLES_AT_ONCE: Final = 50_000
+_PARTICLES_AT_ONCE: Final = 25_000
 """A piece of work: half a second or so, and with it the time to the first jet."""
 
 
@@ -37,9 +38,7 @@ def find_all(
 
     Raises InputError where a worker dies.
     """
-    pieces = (
-        piece for batch in batches for piece in batch.split(_PARTICLES_AT_ONCE, _EVENTS_AT_ONCE)
-    )
+    pieces = steady_blocks(batches, _PARTICLES_AT_ONCE, _EVENTS_AT_ONCE)
     if workers == 1:
         for piece in pieces:
             yield find_jets(piece, definition)
