@@ -50,11 +50,12 @@ def background_density(
     area = ghosts * ghost_area
     occupied = np.diff(found.offsets) > ghosts
     accepted = (np.abs(pseudorapidity(found.momenta)) < eta_max - BACKGROUND_RADIUS) & (ghosts > 0)
-    density = pt / (
+    below = (
         _transverse_area(objects, offsets, n_particles, found) * ghost_area
         if four_vector_area
         else np.maximum(area, ghost_area)
     )
+    density = np.where(occupied, pt / below, 0.0)  # not the 1e-100 GeV/c of the ghosts
     used = accepted & ~_hardest(pt, found.event)
     covered = np.bincount(found.event, area * (accepted & occupied), n_events)
     total = np.bincount(found.event, area * accepted, n_events)

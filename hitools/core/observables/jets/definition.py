@@ -137,6 +137,31 @@ class JetDefinition:
             },
         }
 
+    def sentence(self) -> str:
+        """One line for people that names every choice."""
+        name = {"antikt": "anti-kT", "kt": "kT", "cambridge": "Cambridge/Aachen"}[self.algorithm]
+        mass = f"mass {self.particle_mass_gev:g} GeV/c2" if self.particle_mass_gev else "no mass"
+        text = (
+            f"Jets: {name}, R = {self.radius:g}, E-scheme, pT > {self.pt_min:g} GeV/c, "
+            f"|eta| < {self.jet_acceptance:g}; particles in |eta| < {self.eta_max:g} with {mass}"
+        )
+        if self.areas is not None:
+            which = {
+                "all": "over all kT jets, empty ones too",
+                "occupied": "over kT jets with particles, corrected for empty space",
+            }[self.areas.rho_definition]
+            text += (
+                f"; ghosts of area {self.areas.ghost_area:g}; rho: median {which} "
+                f"(R = {BACKGROUND_RADIUS:g}, without the {N_HARDEST_EXCLUDED} hardest)"
+            )
+        if self.substructure is not None:
+            inside = self.substructure
+            text += (
+                f"; inside jets above {inside.pt_min:g} GeV/c: "
+                f"Soft Drop z_cut = {inside.z_cut:g}, beta = {inside.beta:g}"
+            )
+        return f"{text}."
+
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "JetDefinition":
         """The definition that as_dict() described. Raises InputError where it is not one."""

@@ -13,7 +13,7 @@ import struct
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Any, Final, cast
 
@@ -31,7 +31,7 @@ _PARTICLES_AT_ONCE: Final = 25_000
 
 def find_all(
     batches: Iterable[EventBatch], definition: JetDefinition, workers: int = 1
-) -> Iterator[JetBatch]:
+) -> Generator[JetBatch]:
     """The jets of all events in order, the same whatever the number of workers.
 
     A few pieces of work a worker are held at a time. Close the iterator to end the workers early.

@@ -31,7 +31,7 @@ def test_an_event_without_particles_has_no_jet_and_no_background(algorithm):
     found = find_jets(events_of(np.zeros((0, 3)), [0, 0]), JetDefinition(algorithm))
     assert len(found) == 2
     assert len(found.jets) == 0
-    assert (found.events["rho_all"] < 1e-90).all()
+    assert (found.events["rho_all"] == 0).all()
     assert (found.events["rho_occupied"] == 0).all()
 
 
@@ -50,7 +50,7 @@ def test_one_particle_is_a_jet_of_its_own():
     assert jet["n_constituents"] == 1
     assert list(found.constituents) == [0]
     assert jet["area"] == pytest.approx(np.pi * 0.4**2, rel=0.1)
-    assert jet["rho_area"] == pytest.approx(0, abs=1e-90)
+    assert jet["rho_area"] == 0
     assert jet["wta_delta_r"] == pytest.approx(0, abs=1e-7)
     assert jet["angularity"] == pytest.approx(0, abs=1e-12)
     assert jet["z_g"] == jet["r_g"] == -1
@@ -85,7 +85,7 @@ def test_collinear_particles_are_one_jet_without_width():
 
 def test_twenty_thousand_collinear_particles_do_not_exhaust_the_stack():
     particles = np.tile([[0.01, 0.0, 0.0]], (20_000, 1))
-    found = find_jets(events_of(particles), JetDefinition(areas=None))
+    found = find_jets(events_of(particles), JetDefinition(areas=None, substructure=None))
     assert found.jets["pt"][0] == pytest.approx(200.0, rel=1e-5)
     assert found.jets["n_constituents"][0] == 20_000
 
