@@ -9,6 +9,7 @@ from hitools.cmd.common import command, console, quiet_option, tracked
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hitools.core.format.images import ImageSource
     from hitools.core.format.meta import EventMeta
     from hitools.core.format.provenance import Chain
     from hitools.core.summary import ColumnSummary, Summary
@@ -42,12 +43,13 @@ def main(source: str, as_json: bool, check: bool, quiet: bool) -> None:
     that made it.
     """
     from hitools.core.format.images import ImageSource
+    from hitools.core.format.jetfile import is_jet_image
     from hitools.core.format.reader import MAX_PARTICLES, EventReader
 
     images = ImageSource(source)
     try:
-        if images.first.attrs.get("format") == "hitools-jets":
-            _jets(images, as_json=as_json)
+        if is_jet_image(images.first):
+            _jets(images, source, as_json=as_json, check=check, quiet=quiet)
             return
         reader = EventReader(images, MAX_PARTICLES, None, check_padding=check)
         problems = _read(reader, check=check, quiet=quiet)
@@ -79,56 +81,102 @@ def _read(reader: Any, *, check: bool, quiet: bool) -> tuple["Summary", list[str
     return summary.result(), list(found.values())
 
 
-def _jets(images: Any, *, as_json: bool) -> None:
-    raise NotImplementedError
+def _jets(images: "ImageSource", source: str, *, as_json: bool, check: bool, quiet: bool) -> None:
+    """Describe a jet file; reading it all checks its rows against each other."""
+    from hitools.core.format.jetfile import JetReader
+    from hitools.core.observables.jets.overview import JetOverviewAccumulator
+
+    reader = JetReader(images)
+    accumulator = JetOverviewAccumulator()
+    for batch in tracked(reader, reader.n_events, "reading", quiet=quiet):
+        accumulator.add(batch)
+    overview = accumulator.result()
+    definition, meta = reader.meta.definition, reader.meta.events
+    if as_json:
+        result = {
+            **_origin(source, meta),
+            "n_events": overview.n_events,
+            "n_jets": overview.n_jets,
+            "sum_weights": overview.sum_weights,
+            "effective_events": overview.effective_events,
+            "definition": definition.as_dict(),
+            "events": [_column(entry) for entry in overview.events],
+            "jets": [_column(entry) for entry in overview.jets],
+        }
+        _print_json(result | ({"check": {"good": True, "mismatches": []}} if check else {}))
+        return
+    out = console()
+    _print_origin(out, reader.name, meta)
+    out.print(f"  n_events       {overview.n_events}")
+    out.print(f"  n_jets         {overview.n_jets}")
+    out.print(f"  {definition.sentence()}")
+    for title, columns in (("event column", overview.events), ("jet column", overview.jets)):
+        out.print()
+        _print_columns(out, title, columns)
+    if meta.provenance:
+        out.print("\nprovenance")
+        _print_chain(out, meta.provenance)
+    if check:
+        out.print("\ncheck: good: jets and events belong together")
 
 
 def _as_dict(
     source: str, meta: "EventMeta", summary: "Summary", mismatches: list[str] | None
 ) -> dict[str, Any]:
-    import dataclasses
-    import json as json_module
-    import math
-
-    from hitools import __version__
-    from hitools.core.format import provenance
-    from hitools.core.summary import QUANTILES
-
-    def finite(value: float) -> float | None:
-        return value if math.isfinite(value) else None
-
-    def column(entry: "ColumnSummary") -> dict[str, Any]:
-        quantiles = zip(QUANTILES, entry.quantiles, strict=True)
-        return {
-            "name": entry.name,
-            "unit": entry.unit,
-            "min": finite(entry.minimum),
-            "max": finite(entry.maximum),
-            "mean": finite(entry.mean),
-            "std": finite(entry.std),
-            "quantiles": {f"{q:g}": finite(x) for q, x in quantiles},
-        }
-
     result: dict[str, Any] = {
-        "command": "hi-info",
-        "version": __version__,
-        "inputs": [source],
+        **_origin(source, meta),
         "n_events": summary.n_events,
         "n_particles": summary.n_particles,
-        "system": meta.system,
-        "sqrt_s_nn_gev": finite(meta.sqrt_s_nn_gev),
-        "selection": None if meta.selection is None else dataclasses.asdict(meta.selection),
-        "event_vectors": meta.event_vectors,
         "weighted": summary.weighted,
         "sum_weights": summary.sum_weights,
         "effective_events": summary.effective_events,
-        "events": [column(entry) for entry in summary.events],
-        "particles": [column(entry) for entry in summary.particles],
-        "provenance": json_module.loads(provenance.to_json(meta.provenance)),
+        "events": [_column(entry) for entry in summary.events],
+        "particles": [_column(entry) for entry in summary.particles],
     }
     if mismatches is not None:
         result["check"] = {"good": not mismatches, "mismatches": mismatches}
     return result
+
+
+def _origin(source: str, meta: "EventMeta") -> dict[str, Any]:
+    """What JSON says of the events as a whole."""
+    import dataclasses
+    import json as json_module
+
+    from hitools import __version__
+    from hitools.core.format import provenance
+
+    return {
+        "command": "hi-info",
+        "version": __version__,
+        "inputs": [source],
+        "system": meta.system,
+        "sqrt_s_nn_gev": _finite(meta.sqrt_s_nn_gev),
+        "selection": None if meta.selection is None else dataclasses.asdict(meta.selection),
+        "event_vectors": meta.event_vectors,
+        "provenance": json_module.loads(provenance.to_json(meta.provenance)),
+    }
+
+
+def _finite(value: float) -> float | None:
+    import math
+
+    return value if math.isfinite(value) else None
+
+
+def _column(entry: "ColumnSummary") -> dict[str, Any]:
+    from hitools.core.summary import QUANTILES
+
+    quantiles = zip(QUANTILES, entry.quantiles, strict=True)
+    return {
+        "name": entry.name,
+        "unit": entry.unit,
+        "min": _finite(entry.minimum),
+        "max": _finite(entry.maximum),
+        "mean": _finite(entry.mean),
+        "std": _finite(entry.std),
+        "quantiles": {f"{q:g}": _finite(x) for q, x in quantiles},
+    }
 
 
 def _print_json(result: dict[str, Any]) -> None:
@@ -140,14 +188,11 @@ def _print_json(result: dict[str, Any]) -> None:
 def _print_events(reader: Any, summary: "Summary", mismatches: list[str] | None) -> None:
     meta = reader.meta
     out = console()
-    energy = f", sqrt(s_NN) = {meta.sqrt_s_nn_gev:g} GeV" if meta.sqrt_s_nn_gev > 0 else ""
     vectors = {
         "particles": "follow from the particles",
         "generated": "generated by a model, not computed from the particles",
     }
-    out.print(f"{reader.name}")
-    out.print(f"  system         {meta.system or 'unknown'}{energy}")
-    out.print(f"  selection      {meta.selection or 'unknown'}")
+    _print_origin(out, reader.name, meta)
     out.print(f"  n_events       {summary.n_events}")
     out.print(f"  n_particles    {summary.n_particles}")
     out.print(f"  event vectors  {vectors[meta.event_vectors]}")
@@ -176,6 +221,13 @@ def _print_events(reader: Any, summary: "Summary", mismatches: list[str] | None)
             if meta.event_vectors == "generated":
                 checked = "particles are sound; event vectors are a model's own (see hi-qclosure)"
             out.print(f"check: good: {checked}")
+
+
+def _print_origin(out: "Console", name: str, meta: "EventMeta") -> None:
+    energy = f", sqrt(s_NN) = {meta.sqrt_s_nn_gev:g} GeV" if meta.sqrt_s_nn_gev > 0 else ""
+    out.print(f"{name}")
+    out.print(f"  system         {meta.system or 'unknown'}{energy}")
+    out.print(f"  selection      {meta.selection or 'unknown'}")
 
 
 def _print_columns(out: "Console", title: str, columns: tuple["ColumnSummary", ...]) -> None:

@@ -69,8 +69,8 @@ class SummaryAccumulator:
 
     def __init__(self) -> None:
         """Nothing seen yet."""
-        self._events = _Columns(len(EVENT_UNITS))
-        self._particles = _Columns(len(PARTICLE_UNITS))
+        self._events = ColumnMoments(len(EVENT_UNITS))
+        self._particles = ColumnMoments(len(PARTICLE_UNITS))
         self._weighted = False
         self._weights = np.zeros(2)
         self._weight_range = (math.inf, -math.inf)
@@ -102,10 +102,11 @@ class SummaryAccumulator:
         )
 
 
-class _Columns:
+class ColumnMoments:
     """Moments and an evenly thinned sample of the rows of a table that arrives in pieces."""
 
     def __init__(self, n_columns: int) -> None:
+        """Nothing seen yet."""
         self.count = 0
         self._sum_weights = 0.0
         self._minimum = np.full(n_columns, np.inf)
@@ -118,6 +119,7 @@ class _Columns:
         self._kept = 0
 
     def add(self, rows: np.ndarray, weights: Float64Array) -> None:
+        """Take the next (n, n_columns) rows with their (n,) weights."""
         if not len(rows):
             return
         first = -self.count % self._stride
@@ -151,6 +153,7 @@ class _Columns:
         self._stride *= 2
 
     def summaries(self, units: dict[str, str]) -> tuple[ColumnSummary, ...]:
+        """One summary per column; units gives names and units in order."""
         if not self.count:
             nothing = (math.nan,) * 4
             return tuple(

@@ -84,10 +84,10 @@ def test_check_does_not_hold_generated_event_vectors_against_the_particles(run, 
 
 
 def test_quantiles_of_many_values_stay_close_in_bounded_memory():
-    from hitools.core.summary import _KEPT_VALUES, QUANTILES, _Columns
+    from hitools.core.summary import _KEPT_VALUES, QUANTILES, ColumnMoments
 
     rng = np.random.default_rng(0)
-    columns = _Columns(1)
+    columns = ColumnMoments(1)
     values = rng.exponential(1, (5_000_000, 1))
     for piece in np.array_split(values, 77):
         columns.add(piece, np.ones(len(piece)))
