@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from hitools.core.features import Float64Array, IntArray
+from hitools.core.features import BoolArray, Float64Array, IntArray
 from hitools.core.observables.jets.clustering import cambridge_trees, winner_take_all
 from hitools.core.observables.jets.kinematics import (
     azimuth,
@@ -31,11 +31,13 @@ class SoftDrop:
         momenta: (4, n_jets); where no splitting passes, the constituent that was left.
         z_g: (n_jets,) momentum fraction of the softer branch, or -1.
         r_g: (n_jets,) distance of the two branches, or -1.
+        untouched: (n_jets,) whether the first splitting passed already.
     """
 
     momenta: Float64Array
     z_g: Float64Array
     r_g: Float64Array
+    untouched: BoolArray
 
 
 def soft_drop(
@@ -83,7 +85,7 @@ def soft_drop(
         open_jets = open_jets[~passes]
         node[open_jets] = harder
         open_jets = open_jets[trees.first[harder] >= 0]
-    return SoftDrop(trees.momenta[:, node], z_g, r_g)
+    return SoftDrop(trees.momenta[:, node], z_g, r_g, node == trees.roots)
 
 
 def angularity(
@@ -150,6 +152,7 @@ def axes_and_grooming(
     wta_rapidity, wta_phi = rapidity(axis), azimuth(axis)
     groomed = soft_drop(constituents, offsets, z_cut, beta, radius, dense=dense)
     groomed_rapidity, groomed_phi = rapidity(groomed.momenta), azimuth(groomed.momenta)
+    groomed_delta_r = delta_r(groomed_rapidity, groomed_phi, jet_rapidity, jet_phi)
     return {
         "wta_rapidity": wta_rapidity,
         "wta_phi": wta_phi,
@@ -157,7 +160,8 @@ def axes_and_grooming(
         "soft_drop_pt": transverse_momentum(groomed.momenta),
         "soft_drop_eta": pseudorapidity(groomed.momenta),
         "soft_drop_phi": groomed_phi,
-        "soft_drop_delta_r": delta_r(groomed_rapidity, groomed_phi, jet_rapidity, jet_phi),
+        # The sum of the same particles in another order is not the same to the last digit.
+        "soft_drop_delta_r": np.where(groomed.untouched, 0.0, groomed_delta_r),
         "z_g": groomed.z_g,
         "r_g": groomed.r_g,
     }
