@@ -76,21 +76,14 @@ class JetSource:
             through: sees the batches as they are read (events, or jets), and hands them on.
 
         Raises:
-            InputError: the input is damaged, or holds no event.
+            InputError: the input is damaged, or a worker dies.
         """
         batches = through(self._reader)
-        n_events = 0
         if isinstance(self._reader, JetReader):
-            for batch in batches:
-                n_events += len(batch)
-                yield batch
-        else:
-            with closing(find_all(batches, definition, workers)) as found:
-                for batch in found:
-                    n_events += len(batch)
-                    yield batch
-        if not n_events:
-            raise InputError(f"{self.name}: no events")
+            yield from batches
+            return
+        with closing(find_all(batches, definition, workers)) as found:
+            yield from found
 
     def close(self) -> None:
         """Close the input."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hitools.core.errors import InputError
 from hitools.core.features import Float64Array
 from hitools.core.observables.jets.comparison import (
     JetComparisonResult,
@@ -23,18 +24,13 @@ _COLUMNS = 3
 def jets_figure(
     result: JetComparisonResult, names: tuple[str, str] = ("reference", "sample")
 ) -> "Figure":
-    """A panel for each observable that has values on both sides.
+    """A panel for each observable that has values on both sides (pT always has).
 
     Args:
         result: of a JetComparison.
         names: of the two samples, for the legend.
-
-    Raises:
-        ValueError: no observable has values on both sides.
     """
     panels = [_panel(entry) for entry in result.variables if entry.ratio is not None]
-    if not panels:
-        raise ValueError("no observable of jets has values on both sides")
     return ratio_figure(panels, *names, n_columns=_COLUMNS)
 
 
@@ -44,7 +40,12 @@ def summary_figure(summary: JetSummary, name: str = "jets") -> "Figure":
     Args:
         summary: of JetComparison.alone.
         name: for the legend.
+
+    Raises:
+        InputError: there is no event.
     """
+    if not summary.densities:
+        raise InputError("no events, and so no jets to draw")
     panels = []
     for variable in summary.variables:
         if variable.name in summary.densities:

@@ -203,11 +203,11 @@ class JetComparison:
         return groups
 
     def _choose_bins(self) -> None:
-        if not self._n_waiting:
-            raise InputError("no jets in the reference to compare with")
         self._edges = {}
         for variable in self._variables:
-            values = np.concatenate([variable.values(batch)[0] for batch, _ in self._waiting])
+            values = np.concatenate(
+                [np.zeros(0), *(variable.values(batch)[0] for batch, _ in self._waiting)]
+            )
             if len(values):
                 self._edges[variable.name] = variable.edges(values)
                 self._cells[variable.name] = reach_cells(values)
@@ -245,7 +245,7 @@ class JetComparison:
         self._held = 0
 
     def alone(self) -> JetSummary:
-        """What the reference is by itself. Raises InputError where it has no jet."""
+        """What the reference is by itself."""
         if self._edges is None:
             self._choose_bins()
         side, nothing = self._sides[0], Sketch()
@@ -279,8 +279,9 @@ class JetComparison:
         reference, sample = self._sides
         if self._edges is None:
             self._choose_bins()
-        if not sample.n_jets:
-            raise InputError("no jets in the sample to compare")
+        for name, side in (("reference", reference), ("sample", sample)):
+            if not side.n_jets:
+                raise InputError(f"no jets to compare: the {name} has none")
         return JetComparisonResult(
             tuple(self._compare(variable) for variable in self._variables),
             {name: self._rate(*kinds) for name, kinds in self._rates().items()},
