@@ -43,8 +43,8 @@ class RankedScores:
         """
         weights = self.weights if multiplicity is None else self.weights * multiplicity
         n_ranks = int(self.rank.max()) + 1
-        reference = np.bincount(self.rank, weights * self.is_reference, n_ranks)
-        sample = np.bincount(self.rank, weights * ~self.is_reference, n_ranks)
+        reference = np.bincount(self.rank, weights * self.is_reference, n_ranks).astype(np.float64)
+        sample = np.bincount(self.rank, weights * ~self.is_reference, n_ranks).astype(np.float64)
         return reference, sample
 
     def auc(self, multiplicity: FloatArray | None = None) -> float:

@@ -31,10 +31,10 @@ class TrainingOptions:
     with_event_vector: bool = False
     device: str = "auto"
     max_epochs: int = 60
-    patience: int = 6
+    patience: int = 5
     batch_events: int = 128
     batch_particles: int = 1 << 18
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-2
 
 
