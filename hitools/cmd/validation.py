@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from hitools.core.batch import EventBatch
     from hitools.core.compare.quantity import Gate, Quantity
+    from hitools.core.format.meta import EventMeta
 
 _STANDARD_OUTPUT = "-"
 
@@ -156,6 +157,7 @@ class Inputs:
         """Names are one or two paths or "-"."""
         self._names = names
         self._reporting = reporting
+        self._metas: dict[int, EventMeta] = {}
 
     def batches(self, which: int) -> "Iterator[EventBatch]":
         """The events of input 0 or 1 (-1 is the last), with progress."""
@@ -178,6 +180,11 @@ class Inputs:
                     out.meta = lineage.stamp(reader.meta)
                     out.write(batch)
                 yield batch
+            self._metas[which % len(self._names)] = reader.meta
+
+    def meta(self, which: int) -> "EventMeta":
+        """Attributes of input 0 or 1 (-1 is the last), all of whose events were read."""
+        return self._metas[which % len(self._names)]
 
 
 def report(

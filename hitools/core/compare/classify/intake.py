@@ -63,12 +63,11 @@ class Intake:
         return np.concatenate([np.zeros(0, np.uint64), *self._fingerprints])
 
 
-def require_enough(n_events: int, name: str) -> None:
-    """Raise InputError where there are too few events for three parts."""
-    if n_events < MIN_EVENTS:
-        raise InputError(
-            f"{name}: {n_events} events; a classifier test needs at least {MIN_EVENTS} of each kind"
-        )
+def require_enough(n_events: int, name: str, *, halved: bool = False) -> None:
+    """Raise InputError where there are too few events (halved: where two halves are needed)."""
+    least = 2 * MIN_EVENTS if halved else MIN_EVENTS
+    if n_events < least:
+        raise InputError(f"{name}: {n_events} events; a classifier test needs at least {least}")
 
 
 def require_disjoint(

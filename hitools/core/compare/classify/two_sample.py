@@ -1,34 +1,26 @@
-"""The classifier test of a sample against its reference: several trainings, errors, the floor.
+"""The classifier test of a sample against its reference, with its floor.
 
-Each training has its own division into parts, its own initialisation and order. AUCs are
-averaged over trainings; one event may be in several test parts, so the bootstrap draws events
-and counts each draw in all of them. The floor is the same test between two halves of the
-reference.
+Feed both samples batch by batch; a random subset of each is held and used. Every training has
+its own division into parts, initialisation and order; the floor is the same test between two
+halves of the reference.
 """
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from hitools.core.batch import EventBatch
-from hitools.core.compare.classify import calibration
+from hitools.core.compare.classify import calibration, intake
 from hitools.core.compare.classify.dataset import LabelledEvents, balanced, split
-from hitools.core.compare.classify.intake import halves
-from hitools.core.compare.classify.scores import RankedScores, combined_p_value
+from hitools.core.compare.classify.scores import RankedScores
+from hitools.core.compare.classify.separation import Answer, ClassifierResult, Separation
 from hitools.core.compare.classify.training import TrainingOptions, train
 from hitools.core.compare.quantity import Quantity
-from hitools.core.features import BoolArray, Float64Array, FloatArray, IntArray
+from hitools.core.features import BoolArray, Float64Array, IntArray
 
 CLASSIFIERS: Final = ("event", "deepsets", "transformer")
-
-TAILS: Final = (0.01, 0.5, 0.99)
-"""Quantiles of the weights that are reported with errors and floors."""
-
-_REPLICAS: Final = 200
 
 Advance = Callable[[float], None]
 
@@ -40,6 +32,7 @@ class ClassifyOptions:
     Attributes:
         classifiers: names out of CLASSIFIERS.
         n_seeds: trainings of each.
+        max_events: of each input, at most; a random choice.
         seed: of everything random.
         attended: the transformer sees at most so many particles an event (a random choice).
         training: how each is trained.
@@ -47,219 +40,125 @@ class ClassifyOptions:
 
     classifiers: tuple[str, ...] = ("event", "deepsets")
     n_seeds: int = 3
+    max_events: int = 20_000
     seed: int = 1
     attended: int = 1024
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What one training says about its test part.
+class ClassifyResult:
+    """Every classifier's verdict.
 
     Attributes:
-        rows: (n_test,) indices into the joint sample.
-        ranked: the scores of these events.
-        log_weights: (n_test,) calibrated ln C/(1-C).
-        epochs: of training up to the one used.
+        classifiers: in the order asked for.
+        sample: the events of the sample that took part; those of the one input where there was
+            only one.
+        n_used: events that took part, of reference and sample (or of the two halves).
+        n_floor: events in the two halves of the floor; zeros without a floor.
+        n_repeated: events that occur again within reference and sample.
     """
 
-    rows: IntArray
-    ranked: RankedScores
-    log_weights: Float64Array
-    epochs: int
-
-
-@dataclass(frozen=True, eq=False)
-class Separation:
-    """One classifier on one pair of samples.
-
-    Attributes:
-        name: of the classifier.
-        is_reference: (n_events,) of the joint sample.
-        weights: (n_events,) with equal sums for both classes.
-        answers: one per seed.
-        seed: of the bootstrap.
-    """
-
-    name: str
-    is_reference: BoolArray
-    weights: Float64Array
-    answers: tuple[Answer, ...]
-    seed: int
-
-    @property
-    def aucs(self) -> Float64Array:
-        """(n_seeds,)"""
-        return np.array([answer.ranked.auc() for answer in self.answers])
-
-    @property
-    def p_value(self) -> float:
-        """One-sided, for both samples from one parent, over all trainings."""
-        return combined_p_value(np.array([answer.ranked.p_value() for answer in self.answers]))
-
-    @property
-    def rows(self) -> IntArray:
-        """Test events of all trainings one after another."""
-        return np.concatenate([answer.rows for answer in self.answers])
-
-    @property
-    def log_weights(self) -> Float64Array:
-        """Likewise, their ln w."""
-        return np.concatenate([answer.log_weights for answer in self.answers])
-
-    def mean_log_weights(self) -> Float64Array:
-        """(n_events,) average over the trainings that tested the event, NaN where none did."""
-        n_events = len(self.is_reference)
-        sums = np.bincount(self.rows, self.log_weights, n_events)
-        counts = np.bincount(self.rows, minlength=n_events)
-        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-
-    @cached_property
-    def statistics(self) -> dict[str, tuple[float, float]]:
-        """Value and bootstrap error by name: auc, weight_mean, weight_share and the tails."""
-        values = self._statistics(np.ones(len(self.is_reference)))
-        replicas = [self._statistics(drawn) for drawn in self._replicas()]
-        errors = np.std([list(replica.values()) for replica in replicas], axis=0, ddof=1)
-        return {
-            name: (value, float(error))
-            for (name, value), error in zip(values.items(), errors, strict=True)
-        }
-
-    def _replicas(self) -> Iterator[FloatArray]:
-        rng = np.random.default_rng([self.seed, 0xB007])
-        classes = (np.flatnonzero(self.is_reference), np.flatnonzero(~self.is_reference))
-        for _ in range(_REPLICAS):
-            drawn = np.zeros(len(self.is_reference))
-            for members in classes:
-                picked = rng.integers(len(members), size=len(members))
-                drawn[members] = np.bincount(picked, minlength=len(members))
-            yield drawn
-
-    def _statistics(self, drawn: FloatArray) -> dict[str, float]:
-        rows, ln_w = self._by_weight
-        aucs = [answer.ranked.auc(drawn[answer.rows]) for answer in self.answers]
-        counted = self.weights[rows] * drawn[rows]
-        found = {"auc": float(np.mean(aucs))}
-        for which, chosen in (
-            ("reference", self.is_reference[rows]),
-            ("sample", ~self.is_reference[rows]),
-        ):
-            w, v = np.exp(ln_w[chosen]), counted[chosen]
-            if which == "sample":
-                found["weight_mean"] = float(v @ w / v.sum())
-                found["weight_share"] = float((v @ w) ** 2 / (v @ w**2) / v.sum())
-            cumulative = (np.cumsum(v) - v / 2) / v.sum()
-            for share, quantile in zip(TAILS, np.interp(TAILS, cumulative, w), strict=True):
-                found[f"weight_{_percent(share)}.{which}"] = float(quantile)
-        return found
-
-    @cached_property
-    def _by_weight(self) -> tuple[IntArray, Float64Array]:
-        order = np.argsort(self.log_weights, kind="stable")
-        return self.rows[order], self.log_weights[order]
-
-
-def _percent(share: float) -> str:
-    """0.01 -> "1%", as in the names of quantities."""
-    return f"{100 * share:g}%"
-
-
-@dataclass(frozen=True, eq=False)
-class ClassifierResult:
-    """One classifier's verdict, and its floor.
-
-    Attributes:
-        observed: reference against sample.
-        floor: two halves of the reference; None where the input was one sample.
-    """
-
-    observed: Separation
-    floor: Separation | None
-
-    @property
-    def name(self) -> str:
-        """Of the classifier."""
-        return self.observed.name
+    classifiers: tuple[ClassifierResult, ...]
+    sample: EventBatch
+    n_used: tuple[int, int]
+    n_floor: tuple[int, int]
+    n_repeated: tuple[int, int]
 
     def quantities(self) -> list[Quantity]:
-        """auc, auc_spread, p_value and the weights of this classifier."""
-        floors = self.floor.statistics if self.floor else {}
-        numbers = self.observed.statistics
+        """All numbers, classifier by classifier."""
+        return [quantity for result in self.classifiers for quantity in result.quantities()]
 
-        def of_weights(name: str) -> Quantity:
-            stem, _, which = name.partition(".")
-            full = f"{stem}.{self.name}" + (f".{which}" if which else "")
-            return Quantity(full, *numbers[name], floors.get(name, (math.nan, 0))[0])
+    def worst(self, n: int) -> tuple[EventBatch, ClassifierResult]:
+        """The n events of the sample that look least like the reference, worst first.
 
-        floor_auc = floors.get("auc", (math.nan, 0))[0]
-        listed = [
-            Quantity(f"auc.{self.name}", *numbers["auc"], floor_auc),
-            Quantity(
-                f"p_value.{self.name}",
-                self.observed.p_value,
-                floor=self.floor.p_value if self.floor else math.nan,
-            ),
-        ]
-        if len(self.observed.answers) > 1:
-            spread = np.std(self.observed.aucs, ddof=1)
-            floor = np.std(self.floor.aucs, ddof=1) if self.floor else math.nan
-            listed.insert(1, Quantity(f"auc_spread.{self.name}", float(spread), floor=float(floor)))
-        return listed + [of_weights(name) for name in numbers if name != "auc"]
+        Only events that some training tested are candidates: of events that it trained on a
+        classifier knows the label by heart. The classifier with the largest AUC decides.
+        Needs a reference.
 
+        Returns:
+            At most n events, and the classifier that chose them.
+        """
+        judge = max(self.classifiers, key=lambda result: result.observed.statistics["auc"][0])
+        log_weights = judge.observed.mean_log_weights()[self.n_used[0] :]
+        order = np.argsort(log_weights, kind="stable")  # NaN, never tested, goes last
+        return self.sample.take(order[: min(n, int(np.isfinite(log_weights).sum()))]), judge
 
-def compare(
-    reference: EventBatch,
-    sample: EventBatch,
-    options: ClassifyOptions,
-    advance: Advance = lambda share: None,  # noqa: ARG005
-) -> list[ClassifierResult]:
-    """Every classifier on (reference, sample), and on two halves of the reference.
-
-    The halves have n/2 events of the reference, and as many or, where the sample has fewer, as
-    many as the sample.
-
-    Args:
-        reference: at least 2 intake.MIN_EVENTS events.
-        sample: at least intake.MIN_EVENTS events.
-        options: which classifiers, and how.
-        advance: told the number of trainings done since the last call; n_trainings() in all.
-    """
-    first, second = _halves(reference, len(sample), options)
-    observed = _separations(reference, sample, options, advance)
-    floors = _separations(first, second, options, advance)
-    return [ClassifierResult(*pair) for pair in zip(observed, floors, strict=True)]
+    def details(self) -> dict[str, Any]:
+        """More than the quantities, for JSON: sizes, and what each training found."""
+        return {
+            "events": {"reference": self.n_used[0], "sample": self.n_used[1]},
+            "floor_events": list(self.n_floor),
+            "repeated_events": {"reference": self.n_repeated[0], "sample": self.n_repeated[1]},
+            "classifiers": {result.name: result.details() for result in self.classifiers},
+        }
 
 
-def compare_halves(
-    batch: EventBatch,
-    options: ClassifyOptions,
-    advance: Advance = lambda share: None,  # noqa: ARG005
-) -> list[ClassifierResult]:
-    """Every classifier on two halves of one sample, which should not differ.
+class ClassifyAccumulator:
+    """Feed the reference, then the sample, batch by batch; then check and train."""
 
-    Args:
-        batch: at least 2 intake.MIN_EVENTS events.
-        options: which classifiers, and how.
-        advance: told the number of trainings done since the last call.
-    """
-    first, second = _halves(batch, len(batch), options)
-    return [
-        ClassifierResult(separation, None)
-        for separation in _separations(first, second, options, advance)
-    ]
+    def __init__(self, options: ClassifyOptions) -> None:
+        """Nothing is trained before result()."""
+        self.options = options
+        self._sides = tuple(
+            intake.Intake(options.max_events, options.seed + side) for side in (0, 1)
+        )
 
+    def add_reference(self, batch: EventBatch) -> None:
+        """Take the next events of the reference (or of the only input)."""
+        self._sides[0].add(batch)
 
-def n_trainings(options: ClassifyOptions, n_inputs: int) -> int:
-    """How many trainings compare (two inputs) or compare_halves (one) do."""
-    return len(options.classifiers) * options.n_seeds * n_inputs
+    def add_sample(self, batch: EventBatch) -> None:
+        """Take the next events of the sample."""
+        self._sides[1].add(batch)
 
+    @property
+    def n_events(self) -> tuple[int, int]:
+        """Events fed so far."""
+        return self._sides[0].n_events, self._sides[1].n_events
 
-def _halves(
-    batch: EventBatch, n_second: int, options: ClassifyOptions
-) -> tuple[EventBatch, EventBatch]:
-    rng = np.random.default_rng([options.seed, 0x4A1F])
-    first, second = halves(len(batch), n_second, rng)
-    return batch.take(first), batch.take(second)
+    def check(self, names: tuple[str, ...]) -> None:
+        """Raise InputError for too few events, and for an event that is in both inputs.
+
+        Args:
+            names: of the one or two inputs, for messages.
+        """
+        intake.require_enough(self.n_events[0], names[0], halved=True)
+        if len(names) == 2:
+            intake.require_enough(self.n_events[1], names[1])
+            reference, sample = (side.fingerprints() for side in self._sides)
+            intake.require_disjoint(reference, sample, names[0], names[1])
+
+    def n_trainings(self) -> int:
+        """How many result() will do."""
+        pairs = 2 if self.n_events[1] else 1
+        return len(self.options.classifiers) * self.options.n_seeds * pairs
+
+    def result(self, advance: Advance = lambda share: None) -> ClassifyResult:  # noqa: ARG005
+        """Train all classifiers on both samples, or on two halves of the only one.
+
+        The halves of a floor have n/2 events of the reference, and as many or, where the sample
+        has fewer, as many as the sample.
+
+        Args:
+            advance: told the number of trainings done since the last call; n_trainings in all.
+        """
+        options = self.options
+        reference, sample = (side.batch() for side in self._sides)
+        rng = np.random.default_rng([options.seed, 0x4A1F])
+        rows = intake.halves(len(reference), len(sample) or len(reference), rng)
+        first, second = (reference.take(half) for half in rows)
+        of_halves = _separations(first, second, options, advance)
+        if len(sample):
+            observed = _separations(reference, sample, options, advance)
+            results = [ClassifierResult(*pair) for pair in zip(observed, of_halves, strict=True)]
+            n_used, n_floor = (len(reference), len(sample)), (len(first), len(second))
+        else:
+            results = [ClassifierResult(separation, None) for separation in of_halves]
+            n_used, n_floor = (len(first), len(second)), (0, 0)
+            sample = second
+        repeated = [intake.n_repeated(side.fingerprints()) for side in self._sides]
+        return ClassifyResult(tuple(results), sample, n_used, n_floor, (repeated[0], repeated[1]))
 
 
 def _separations(
