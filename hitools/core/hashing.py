@@ -43,9 +43,9 @@ def event_fingerprints(batch: EventBatch) -> UInt64Array:
     columns = np.stack([batch.particle(name) for name in ("pt", "eta", "phi")], axis=1)
     columns = columns + np.float32(0)  # -0.0 is 0.0
     bits = columns.view(np.uint32).astype(np.uint64)
-    particles = mix(bits[:, 0] + _GOLDEN)
-    for k in (1, 2):
-        particles = mix(particles ^ (bits[:, k] + _GOLDEN * np.uint64(k + 1)))
+    particles = np.zeros(len(bits), np.uint64)
+    for column in bits.T:
+        particles = mix(particles + column + _GOLDEN)
     sums = np.zeros(len(batch), np.uint64)
     filled = np.flatnonzero(batch.n_particles)
     if filled.size:

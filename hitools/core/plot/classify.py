@@ -106,8 +106,8 @@ def _weights(
     separation = verdict.observed
     rows = separation.rows
     log10_w = separation.log_weights / np.log(10)
-    reach = max(float(np.abs(log10_w).max()), 0.05) * 1.05
-    edges = np.linspace(-reach, reach, _N_BINS + 1)
+    low, high = min(log10_w.min(), -0.05), max(log10_w.max(), 0.05)
+    edges = np.linspace(low, high, _N_BINS + 1)
 
     def shares(chosen: BoolArray) -> Float64Array:
         counts = np.histogram(log10_w[chosen], edges, weights=separation.weights[rows[chosen]])[0]
@@ -132,8 +132,8 @@ def _weights(
     )
     axes.axvline(0, color="#666666", linewidth=0.8, zorder=1)
     axes.set_yscale("log")
-    axes.set_ylim(least, 4)
-    axes.set_xlim(-reach, reach)
+    axes.set_ylim(least, 3)
+    axes.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
     axes.set_xlabel(r"$\log_{10}\, w$,  $w = C/(1-C)$")
     axes.set_ylabel("share of events")
     if legend:

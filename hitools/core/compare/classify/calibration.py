@@ -49,6 +49,11 @@ def fit(logits: FloatArray, is_reference: BoolArray, weights: Float64Array) -> C
         return float(share @ np.logaddexp(0, -margin)), np.array([slope @ z, slope.sum()])
 
     found = minimize(
-        loss, x0=[1.0, 0.0], jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)]
+        loss,
+        x0=[1.0, 0.0],
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, None), (None, None)],
+        options={"ftol": 1e-14, "gtol": 1e-9},
     )
     return Calibration(float(found.x[0]), float(found.x[1]))

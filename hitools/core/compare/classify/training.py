@@ -21,7 +21,10 @@ class TrainingOptions:
         with_event_vector: a particle-level classifier also sees the stored event vector.
         device: "auto", "cpu", "cuda", ...
         max_epochs: at most this many passes over the training part.
-        patience: stop after this many epochs without a better validation loss.
+        patience_steps: stop after this many steps without a better validation loss, though not
+            before patience_epochs. Small samples have few steps in an epoch, and a network may
+            need a hundred before it finds anything.
+        patience_epochs: see there.
         batch_events: events a step.
         batch_particles: and at most about so many particles.
         learning_rate: of AdamW.
@@ -31,8 +34,9 @@ class TrainingOptions:
     with_event_vector: bool = False
     device: str = "auto"
     max_epochs: int = 60
-    patience: int = 5
-    batch_events: int = 128
+    patience_steps: int = 500
+    patience_epochs: int = 5
+    batch_events: int = 64
     batch_particles: int = 1 << 18
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
@@ -85,6 +89,7 @@ def train(
         network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
     )
     trainer = _Trainer(network, data, Scaling.of(data, parts.training), device, options)
+    patience = trainer.patience(len(parts.training))
     best_loss, best_epoch, best_state = np.inf, 0, network.state_dict()
     for epoch in range(1, options.max_epochs + 1):
         network.train()
@@ -97,7 +102,7 @@ def train(
         if loss < best_loss:
             best_loss, best_epoch = loss, epoch
             best_state = {key: value.clone() for key, value in network.state_dict().items()}
-        elif epoch - best_epoch >= options.patience:
+        elif epoch - best_epoch >= patience:
             advance(1 - epoch / options.max_epochs)
             break
     network.load_state_dict(best_state)
@@ -132,6 +137,11 @@ class _Trainer:
         self._options = options
         self._labels = torch.from_numpy(data.is_reference.astype(np.float32)).to(device)
         self._weights = torch.from_numpy(data.weights.astype(np.float32)).to(device)
+
+    def patience(self, n_training: int) -> int:
+        """Epochs without a better validation loss after which to stop."""
+        steps = -(-n_training // self._options.batch_events)
+        return max(self._options.patience_epochs, -(-self._options.patience_steps // steps))
 
     def batches(self, rows: IntArray) -> Iterator[IntArray]:
         """Runs of nearly equal size: batch normalisation has no use for a last one of three."""
