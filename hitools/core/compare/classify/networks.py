@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 EVENT_WIDTH: Final = 128
 SET_WIDTH: Final = 64
 TRANSFORMER_WIDTH: Final = 64
-TRANSFORMER_HEADS: Final = 4
-TRANSFORMER_LAYERS: Final = 3
+TRANSFORMER_HEADS: Final = 2
+TRANSFORMER_LAYERS: Final = 2
 
 
 def build(name: str, *, with_event_vector: bool) -> "nn.Module":
@@ -161,13 +161,13 @@ class _Block(nn.Module):
         return values + self.mlp(self.norm_mlp(values))
 
 
-_PADDED_PARTICLES: Final = {"cpu": 1 << 12, "cuda": 1 << 17}
+_PADDED_PARTICLES: Final = {"cpu": 1 << 11, "cuda": 1 << 17}
 """Of a group: larger ones waste time on padding, smaller ones on calls."""
 
 
 def _groups_of_similar_size(n_particles: Tensor) -> list[Tensor]:
     """Indices of the events that have particles, in groups of neighbours in size."""
-    budget = _PADDED_PARTICLES.get(n_particles.device.type, 1 << 12)
+    budget = _PADDED_PARTICLES.get(n_particles.device.type, 1 << 11)
     order = torch.argsort(n_particles, descending=True, stable=True)
     sizes = n_particles[order].tolist()
     groups, start = [], 0
