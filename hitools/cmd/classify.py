@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from hitools.cmd.common import progress, seed_option
-from hitools.cmd.validation import Inputs, Reporting, report, validation_command
+from hitools.cmd.feeding import feed
+from hitools.cmd.validation import Reporting, report, validation_command
 
 if TYPE_CHECKING:
     from hitools.core.compare.classify.two_sample import ClassifyResult
@@ -99,12 +100,8 @@ def main(
         attended=attended,
         training=TrainingOptions(with_event_vector=with_event_vector, device=device),
     )
-    source = Inputs(inputs, reporting)
     test = ClassifyAccumulator(options)
-    for batch in source.batches(0):
-        test.add_reference(batch)
-    for batch in source.batches(1) if len(inputs) == 2 else ():
-        test.add_sample(batch)
+    source = feed(test, inputs, reporting, alone_is_reference=True)
     test.check(inputs)
     with progress("training", test.n_trainings(), quiet=reporting.quiet) as advance:
         result = test.result(advance)

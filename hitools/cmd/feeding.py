@@ -29,8 +29,10 @@ def feed(
     reporting: Reporting,
     *,
     alone_is_reference: bool = False,
-) -> None:
+) -> Inputs:
     """Read all inputs into the accumulator, in the same blocks whatever they come in.
+
+    Returns them, for their attributes.
 
     Args:
         accumulator: to feed.
@@ -61,6 +63,7 @@ def feed(
             what = "particles in any event" if n_events else "events"
             shown = "standard input" if name == "-" else name
             raise InputError(f"{shown}: no {what}")
+    return source
 
 
 def numbers(array: "np.ndarray") -> list[Any]:

@@ -12,24 +12,11 @@ from typing import Final
 import numpy as np
 
 from hitools.core.features import BoolArray, Float64Array, FloatArray, IntArray
+from hitools.core.hashing import hash_index
 
 N_GROUPS: Final = 64
 
 N_REPLICAS: Final = 100
-
-_MIX: Final = (
-    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
-    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
-)
-
-
-def _hash(index: IntArray, seed: int) -> np.ndarray:
-    """(n,) uint64: the splitmix64 generator's output number `index` of the stream `seed`."""
-    start = np.random.SeedSequence(seed).generate_state(1, np.uint64)
-    bits = start + (index.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    for shift, factor in _MIX:
-        bits = (bits ^ (bits >> shift)) * factor
-    return bits ^ (bits >> np.uint64(31))
 
 
 def event_groups(first: int, n_events: int, seed: int = 0) -> IntArray:
@@ -48,7 +35,7 @@ def event_groups(first: int, n_events: int, seed: int = 0) -> IntArray:
         (n_events,) int64 in [0, 64).
     """
     index = np.arange(first, first + n_events, dtype=np.int64)
-    rotation = (_hash(index // N_GROUPS, seed) % np.uint64(N_GROUPS)).astype(np.int64)
+    rotation = (hash_index(index // N_GROUPS, seed) % np.uint64(N_GROUPS)).astype(np.int64)
     return (index + rotation) % N_GROUPS
 
 
