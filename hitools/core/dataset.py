@@ -15,20 +15,19 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
 from hitools.core.features import (
     GEOMETRY_COLUMNS,
     PARTICLE_INDEX,
-    Float32Array,
     Float64Array,
     IntArray,
 )
 from hitools.core.format.meta import EventMeta
 from hitools.core.format.reader import open_events
 from hitools.core.format.writer import EventWriter, open_writer
+from hitools.core.hashing import scramble, words_of
 
 TRAINING: Final = "train"
 SCALING: Final = "scaling.json"
@@ -90,31 +89,17 @@ def _uniform(batch: EventBatch, seed: int) -> Float64Array:
     other columns follow from.
     """
     columns = [PARTICLE_INDEX[name] for name in ("pt", "eta", "phi")]
-    words = _words(batch.particles[:, columns])
-    start = _mix(np.full(1, seed, np.uint64))
-    particles = _mix(_mix(words[:, 0] + (words[:, 1] << np.uint64(32)) ^ start) + words[:, 2])
+    words = words_of(batch.particles[:, columns])
+    start = scramble(np.full(1, seed, np.uint64))
+    particles = scramble(
+        scramble(words[:, 0] + (words[:, 1] << np.uint64(32)) ^ start) + words[:, 2]
+    )
     sums = np.zeros(len(batch), np.uint64)
     filled = batch.n_particles > 0
     sums[filled] = np.add.reduceat(particles, batch.offsets[:-1][filled])
     for name in GEOMETRY_COLUMNS:
-        sums = _mix(sums + _words(batch.event(name)))
+        sums = scramble(sums + words_of(batch.event(name)))
     return (sums >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _words(values: Float32Array) -> npt.NDArray[np.uint64]:
-    """The bits of float32 values; 0 and -0 are the same."""
-    return (values + np.float32(0)).view(np.uint32).astype(np.uint64)
-
-
-def _mix(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """A permutation of 64-bit words that looks random: the finaliser of splitmix64.
-
-    Steele, Lea and Flood, OOPSLA 2014, figure 17 (constants of Stafford's variant 13).
-    """
-    words = words + np.uint64(0x9E3779B97F4A7C15)
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
 
 
 class SplitWriter:

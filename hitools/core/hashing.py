@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitools.core.batch import EventBatch
-from hitools.core.features import IntArray
+from hitools.core.features import Float32Array, IntArray
 
 UInt64Array = npt.NDArray[np.uint64]
 
@@ -21,17 +21,26 @@ _ROUNDS: Final = (
 )
 
 
-def mix(bits: UInt64Array) -> UInt64Array:
-    """The finaliser of splitmix64: a bijection in which every input bit reaches all output bits."""
+def scramble(words: UInt64Array) -> UInt64Array:
+    """A permutation of 64-bit words that looks random: one step of splitmix64.
+
+    Steele, Lea and Flood, OOPSLA 2014, figure 17 (constants of Stafford's variant 13).
+    """
+    words = words + _GOLDEN
     for shift, factor in _ROUNDS:
-        bits = (bits ^ (bits >> shift)) * factor
-    return bits ^ (bits >> np.uint64(31))
+        words = (words ^ (words >> shift)) * factor
+    return words ^ (words >> np.uint64(31))
 
 
 def hash_index(index: IntArray, seed: int) -> UInt64Array:
     """(n,) the splitmix64 generator's outputs number `index` of the stream `seed`."""
     start = np.random.SeedSequence(seed).generate_state(1, np.uint64)
-    return mix(start + (index.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
+    return scramble(start + index.astype(np.uint64) * _GOLDEN)
+
+
+def words_of(values: Float32Array) -> UInt64Array:
+    """The bits of float32 values; 0 and -0 are the same."""
+    return (values + np.float32(0)).view(np.uint32).astype(np.uint64)
 
 
 def event_fingerprints(batch: EventBatch) -> UInt64Array:
@@ -40,12 +49,9 @@ def event_fingerprints(batch: EventBatch) -> UInt64Array:
     Two different events share one by chance with a probability of 5e-20. 0 for an event without
     particles.
     """
-    columns = np.stack([batch.particle(name) for name in ("pt", "eta", "phi")], axis=1)
-    columns = columns + np.float32(0)  # -0.0 is 0.0
-    bits = columns.view(np.uint32).astype(np.uint64)
-    particles = np.zeros(len(bits), np.uint64)
-    for column in bits.T:
-        particles = mix(particles + column + _GOLDEN)
+    particles = np.zeros(len(batch.particles), np.uint64)
+    for name in ("pt", "eta", "phi"):
+        particles = scramble(particles + words_of(batch.particle(name)))
     sums = np.zeros(len(batch), np.uint64)
     filled = np.flatnonzero(batch.n_particles)
     if filled.size:

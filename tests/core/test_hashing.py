@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from hitools.core.batch import EventBatch
-from hitools.core.hashing import event_fingerprints, hash_index, mix
+from hitools.core.hashing import event_fingerprints, hash_index, scramble
 from tests.core.toys import toy_events
 
 
@@ -26,8 +26,8 @@ def test_hash_of_an_index_is_the_output_of_splitmix64():
     assert hash_index(np.arange(4), 5).tolist() == splitmix64(start, 4)
 
 
-def test_mix_is_a_bijection_on_a_sample():
-    assert len(np.unique(mix(np.arange(100_000, dtype=np.uint64)))) == 100_000
+def test_no_two_words_of_a_sample_become_one():
+    assert len(np.unique(scramble(np.arange(100_000, dtype=np.uint64)))) == 100_000
 
 
 def shuffled_within_events(batch: EventBatch, seed: int) -> EventBatch:
