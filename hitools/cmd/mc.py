@@ -170,7 +170,7 @@ def _account(production: "Production", options: "GeneratorOptions") -> str:
     if not options.weighted:
         kept += ", all of weight 1 (100% kept: the impact parameter is sampled evenly)"
     if left_out := production.n_generated - production.n_made:
-        kept += f"; {left_out} more had no particle that is {options.selection}"
+        kept += f"; {left_out} more, without a particle ({options.selection}), are left out"
     return kept
 
 

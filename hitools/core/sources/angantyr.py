@@ -18,7 +18,7 @@ from hitools.core.sources.options import (
     Setting,
     block_seeds,
 )
-from hitools.core.sources.pythia_start import start
+from hitools.core.sources.pythia_start import import_pythia, start
 
 _MIN_GEV: Final = 20.0
 """Angantyr is not meant for less: section "Heavy Ion Collisions" of Pythia's manual."""
@@ -28,7 +28,11 @@ _TAIL_FM: Final = 9.0
 event in a million lies farther out, from p-p to Pb-Pb."""
 
 _MAX_SEED: Final = 900_000_000
-_MAX_FAILURES: Final = 100
+_BATCH: Final = 100
+"""Events that Pythia hands out together: converting a batch costs 2 ms whatever its size, and
+there should not be too many particles in memory."""
+_MAX_FAILURES: Final = 100.0
+"""Attempts per event before it is an error."""
 
 
 class Angantyr:
@@ -41,11 +45,14 @@ class Angantyr:
                 f"--sqrt-s-nn {options.sqrt_s_nn_gev:g}: Angantyr needs {_MIN_GEV:g} GeV or more"
             )
         self._options = options
-        self._pythia = start(_run_settings(options), options, tell)
+        pythia8mc = import_pythia()
+        self._geometry = _geometry_recorder(pythia8mc)
+        self._pythia = start(pythia8mc, _run_settings(options), options, tell, self._geometry)
+        self._geometry.heavy_ion = self._pythia.getHeavyIonsPtr().hiInfo
         self.name = f"Pythia {self._pythia.parm('Pythia:versionNumber'):.3f} Angantyr"
         self._charged = _ChargeTable(self._pythia.particleData)
         self._tries = _tries_per_block(options)
-        self._next()  # imports what pythia8mc needs for its arrays, once for all children
+        self._generate(1)  # imports what pythia8mc needs for its arrays, once for all children
 
     def block(self, index: int) -> Block:
         """Block `index` of the run: a fixed number of Pythia events."""
@@ -55,40 +62,68 @@ class Angantyr:
         seeds = block_seeds(self._options.seed, index, len(members))
         for member, seed in zip(members, seeds, strict=True):
             member.rndm.init(1 + seed % _MAX_SEED)
-        heavy_ion = self._pythia.getHeavyIonsPtr().hiInfo
         block = BlockBuilder(self._options.selection)
-        for _ in range(self._tries):
-            record = self._next()
-            weight = heavy_ion.weight()
-            if weight != 1 and not self._options.weighted:
+        for size in _cut(self._tries):
+            particles = self._generate(size)
+            geometry = np.array(self._geometry.events)
+            if not self._options.weighted and np.any(geometry[:, 3] != 1):
                 raise InputError(
-                    f"with these settings Pythia gives events of unequal weight ({weight:.3g}): "
-                    "add --weighted, or leave HeavyIon:forceUnitWeight on"
+                    "with these settings Pythia gives events of unequal weight (one has "
+                    f"{geometry[:, 3].max():.3g}): add --weighted, or leave "
+                    "HeavyIon:forceUnitWeight on"
                 )
-            n_part = heavy_ion.nPartProj() + heavy_ion.nPartTarg()
-            block.add(
-                self._select(record, block), heavy_ion.b(), heavy_ion.nCollTot(), n_part, weight
-            )
+            block.add(*self._select(particles, block), geometry)
         return block.finish(weighted=self._options.weighted)
 
-    def _next(self) -> Any:
-        """The next event's particles as an awkward record of numpy arrays, no Python loop."""
-        for _ in range(_MAX_FAILURES):
-            try:
-                # Batches of one, because the collision geometry is only known for the last event.
-                return self._pythia.nextBatch(1, "fail").layout["prt"].content
-            except RuntimeError:
-                continue
-        raise InputError(f"Pythia failed to make an event {_MAX_FAILURES} times in a row")
+    def _generate(self, size: int) -> Any:
+        """The records of that many events, as awkward's list of a record of numpy arrays."""
+        self._geometry.events.clear()
+        try:
+            # Failed events are replaced, but not without end.
+            events = self._pythia.nextBatch(size, _MAX_FAILURES)
+        except RuntimeError as error:
+            raise InputError(f"Pythia cannot make events with these settings: {error}") from None
+        return events.layout["prt"]
 
-    def _select(self, record: Any, block: BlockBuilder) -> np.ndarray:
-        """(n, 3) momenta of the final-state particles wanted."""
+    def _select(self, particles: Any, block: BlockBuilder) -> tuple[np.ndarray, np.ndarray]:
+        """(n, 3) momenta of the final-state particles wanted, and how many are of each event."""
+        record = particles.content
         momentum = record["p"]
         px, py, pz = (np.asarray(momentum[name].data) for name in ("px", "py", "pz"))
         kept = np.flatnonzero((np.asarray(record["status"].data) > 0) & block.central(px, py, pz))
         if self._options.selection.charged:
             kept = kept[self._charged(np.asarray(record["id"].data)[kept])]
-        return np.stack([px[kept], py[kept], pz[kept]], axis=1)
+        counts = np.diff(np.searchsorted(kept, np.asarray(particles.offsets.data)))
+        return np.stack([px[kept], py[kept], pz[kept]], axis=1), counts
+
+
+def _geometry_recorder(pythia8mc: Any) -> Any:
+    """A Pythia user hook that notes the collision geometry of each event.
+
+    Pythia hands particles out in batches, but knows the geometry of the last event only.
+    """
+
+    class Recorder(pythia8mc.UserHooks):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heavy_ion: Any = None
+            self.events: list[tuple[float, float, float, float]] = []
+
+        def onEndEvent(self, status: Any) -> None:  # noqa: N802 - Pythia's name
+            if status != self.COMPLETE or self.heavy_ion is None:
+                return
+            hi = self.heavy_ion
+            self.events.append(
+                (hi.b(), hi.nCollTot(), hi.nPartProj() + hi.nPartTarg(), hi.weight())
+            )
+
+    return Recorder()
+
+
+def _cut(total: int) -> list[int]:
+    """Sizes of the batches that make up a block."""
+    full, rest = divmod(total, _BATCH)
+    return [_BATCH] * full + ([rest] if rest else [])
 
 
 class _ChargeTable:
@@ -156,4 +191,4 @@ def _tries_per_block(options: GeneratorOptions) -> int:
     """Events in a block: about two seconds' work."""
 
     pairs = options.system.projectile.nucleons * options.system.target.nucleons
-    return int(np.clip(round(200 * (256 / pairs) ** 0.68), 4, 1000))
+    return int(np.clip(round(200 * (256 / pairs) ** 0.68), 4, 500))

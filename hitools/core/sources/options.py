@@ -67,45 +67,41 @@ def block_seeds(seed: int, index: int, count: int) -> list[int]:
 
 
 class BlockBuilder:
-    """Collects the particles of events one by one and packs them in the end.
+    """Collects the particles of generated events and packs them in the end.
 
-    What it does per event is little: a particle loop in Python would cost as much as generating.
+    It takes arrays of many particles: a particle loop in Python would cost as much as generating.
     """
 
     def __init__(self, selection: Selection) -> None:
         """An empty block."""
         self._selection = selection
         self._sinh_eta_max = np.sinh(selection.eta_max)
-        self._momenta: list[np.ndarray] = []
-        self._events: list[tuple[float, float, float, float]] = []
-
-    def __len__(self) -> int:
-        """Events so far."""
-        return len(self._events)
+        self._momenta: list[FloatArray] = [np.zeros((0, 3))]
+        self._counts: list[IntArray] = [np.zeros(0, np.int64)]
+        self._geometry: list[FloatArray] = [np.zeros((0, 4))]
 
     def central(self, px: FloatArray, py: FloatArray, pz: FloatArray) -> BoolArray:
-        """Which particles are within the eta limit, a first look before anything costly."""
+        """Which particles are within the eta limit: a first look before anything costly."""
         return px * px + py * py > (pz / self._sinh_eta_max) ** 2
 
-    def add(
-        self, momenta: FloatArray, b: float, n_coll: float, n_part: float, weight: float
-    ) -> None:
-        """Append an event.
+    def add(self, momenta: FloatArray, counts: IntArray, geometry: FloatArray) -> None:
+        """Append k events.
 
         Args:
-            momenta: (n, 3) px, py, pz in GeV/c of final-state particles of the charge wanted.
-            b: impact parameter in fm.
-            n_coll: nucleon-nucleon collisions.
-            n_part: participants.
-            weight: of the event.
+            momenta: (n, 3) px, py, pz in GeV/c of final-state particles of the charge wanted, of
+                all k events one after another.
+            counts: (k,) how many of them each event has.
+            geometry: (k, 4) impact parameter in fm, nucleon-nucleon collisions, participants,
+                weight.
         """
         self._momenta.append(momenta)
-        self._events.append((b, n_coll, n_part, weight))
+        self._counts.append(counts)
+        self._geometry.append(geometry)
 
     def finish(self, *, weighted: bool) -> Block:
         """Kinematics, selection, event vectors. Weights are dropped unless weighted."""
-        counts = [len(momenta) for momenta in self._momenta]
-        px, py, pz = np.concatenate([*self._momenta, np.zeros((0, 3))]).T
+        counts = np.concatenate(self._counts)
+        px, py, pz = np.concatenate(self._momenta).T
         pt64 = np.hypot(px, py)
         with np.errstate(divide="ignore", invalid="ignore"):
             eta = np.arcsinh(pz / pt64).astype(np.float32)
@@ -115,7 +111,7 @@ class BlockBuilder:
         n_particles = np.bincount(
             np.repeat(np.arange(len(counts)), counts)[kept], minlength=len(counts)
         )
-        b, n_coll, n_part, weights = np.array(self._events).reshape(-1, 4).T
+        b, n_coll, n_part, weights = np.concatenate(self._geometry).T
         filled = n_particles > 0
         batch = EventBatch.from_particles(
             pt[kept],

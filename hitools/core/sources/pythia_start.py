@@ -44,19 +44,8 @@ _OURS: Final = {
 _OXYGEN: Final = 1000080160
 
 
-def start(
-    run_settings: Sequence[str], options: GeneratorOptions, tell: Callable[[str], None]
-) -> Any:
-    """An initialised pythia8mc.Pythia; one to a process.
-
-    Args:
-        run_settings: lines that do not touch the tables.
-        options: energy and the user's settings, which are read last and so win.
-        tell: called with a sentence when tables have to be made.
-
-    Raises:
-        InputError: pythia8mc is missing, does not know a setting or a beam, or does not start.
-    """
+def import_pythia() -> Any:
+    """The module pythia8mc; raises InputError that says how to install it where it is missing."""
     try:
         import awkward  # noqa: F401 - pythia8mc hands out particles with it
         import pythia8mc
@@ -64,6 +53,28 @@ def start(
         raise InputError(
             f"{error.name} is missing; it comes with: pip install 'hitools[pythia]'"
         ) from None
+    return pythia8mc
+
+
+def start(
+    pythia8mc: Any,
+    run_settings: Sequence[str],
+    options: GeneratorOptions,
+    tell: Callable[[str], None],
+    hook: Any,
+) -> Any:
+    """An initialised pythia8mc.Pythia; one to a process.
+
+    Args:
+        pythia8mc: the module.
+        run_settings: lines that do not touch the tables.
+        options: energy and the user's settings, which are read last and so win.
+        tell: called with a sentence when tables have to be made.
+        hook: a UserHooks for the object that makes whole events.
+
+    Raises:
+        InputError: Pythia does not know a setting or a beam, or does not start.
+    """
     pythia = pythia8mc.Pythia("", False)
     table_settings = _table_settings(options)
     for line in (*table_settings, *run_settings):
@@ -87,6 +98,7 @@ def start(
             _make_tables(pythia, tables, fits=fits)
         for line in _reuse(tables, mode=2, fits=fits):
             pythia.readString(line)
+        pythia.addUserHooksPtr(hook)
         if not pythia.init():
             raise InputError("Pythia does not start with these settings")
     return pythia

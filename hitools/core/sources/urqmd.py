@@ -59,12 +59,9 @@ class UrQMD:
         self._model.random_state = np.random.PCG64(seed).state
         block = BlockBuilder(self._options.selection)
         for event in self._model(_events_per_block(self._options)):
-            block.add(
-                self._select(event, block),
-                float(event.impact_parameter),
-                *self._geometry(),
-                weight=1.0,
-            )
+            momenta = self._select(event, block)
+            geometry = (float(event.impact_parameter), *self._geometry(), 1.0)
+            block.add(momenta, np.array([len(momenta)]), np.array([geometry]))
         return block.finish(weighted=False)
 
     def _select(self, event: Any, block: BlockBuilder) -> np.ndarray:
