@@ -21,7 +21,7 @@ from hitools.cmd.common import (
 )
 
 if TYPE_CHECKING:
-    from hitools.core.sources.options import GeneratorOptions, Setting
+    from hitools.core.sources.generation import GeneratorOptions, Setting
     from hitools.core.sources.pool import Production
 
 _GENERATORS = ("angantyr", "urqmd")
@@ -123,8 +123,8 @@ def main(
 
     from hitools.core.format.meta import EventMeta, Selection
     from hitools.core.format.writer import open_writer
+    from hitools.core.sources.generation import GeneratorOptions
     from hitools.core.sources.nuclei import parse_system
-    from hitools.core.sources.options import GeneratorOptions
     from hitools.core.sources.pool import Production
 
     options = GeneratorOptions(
@@ -159,7 +159,7 @@ def main(
 
 def _all_settings(cards: tuple[str, ...], settings: tuple[str, ...]) -> "tuple[Setting, ...]":
     from hitools.core.sources.angantyr import read_card
-    from hitools.core.sources.options import Setting
+    from hitools.core.sources.generation import Setting
 
     from_cards = (setting for card in cards for setting in read_card(card))
     return (*from_cards, *(Setting(text, "--set") for text in settings))

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from hitools.core.errors import InputError
-from hitools.core.sources.options import (
+from hitools.core.sources.generation import (
     Block,
     BlockBuilder,
     GeneratorOptions,

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, NoReturn, Protocol
 
 from hitools.core.errors import InputError
+from hitools.core.sources.generation import Block, GeneratorOptions
 from hitools.core.sources.messages import (
     Failure,
     Message,
@@ -31,7 +32,6 @@ from hitools.core.sources.messages import (
     receive,
     send,
 )
-from hitools.core.sources.options import Block, GeneratorOptions
 
 _AHEAD = 2
 """Blocks that may wait, beyond those being made, for an earlier one to finish."""

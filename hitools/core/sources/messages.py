@@ -5,7 +5,7 @@ import struct
 from dataclasses import dataclass
 from typing import IO
 
-from hitools.core.sources.options import Block, GeneratorOptions
+from hitools.core.sources.generation import Block, GeneratorOptions
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Failure:
     text: str
 
 
-Message = Note | Ready | Failure | Block
+Message = Request | Note | Ready | Failure | Block
 
 
 def send(stream: IO[bytes], message: Message) -> None:
@@ -51,7 +51,7 @@ def forward(stream: IO[bytes], payload: bytes) -> None:
     stream.flush()
 
 
-def receive(stream: IO[bytes]) -> Message | Request | None:
+def receive(stream: IO[bytes]) -> Message | None:
     """Read one frame; None where the stream has ended."""
     header = stream.read(8)
     if len(header) < 8:

@@ -13,13 +13,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, Final, Self
 
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
+from hitools.core.sources.generation import Block, GeneratorOptions
 from hitools.core.sources.messages import Failure, Note, Ready, Request, receive, send
-from hitools.core.sources.options import Block, GeneratorOptions
 
 _PATIENCE: Final = 10_000
 """Events without a particle, and none with one, before the selection is called impossible."""
@@ -76,7 +77,8 @@ class Production:
         self._to: IO[bytes] = self._process.stdin
         self._from: IO[bytes] = self._process.stdout
         try:
-            send(self._to, Request(options, workers))  # type: ignore[arg-type]
+            with suppress(BrokenPipeError):  # it died already; why is told below
+                send(self._to, Request(options, workers))
             self.name = self._await_ready(tell)
         except BaseException:
             self.close()
@@ -116,13 +118,17 @@ class Production:
                             f"{self._selection}"
                         )
                 case Failure(text):
-                    raise InputError(f"{text} (after {self.n_made} events)")
+                    after = f" (after {self.n_made} events)" if self.n_made else ""
+                    raise InputError(f"{text}{after}")
                 case _:
                     raise InputError(
                         f"{self._generator}: {self._last_words()} after {self.n_made} events"
                     )
 
     def _last_words(self) -> str:
+        """Why the foreman ended by itself; its workers are ended, too."""
+        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        self.close()
         code = self._process.wait()
         if code < 0:
             return f"its process was killed by {signal.Signals(-code).name}"
@@ -131,10 +137,12 @@ class Production:
     def close(self) -> None:
         """End the generator and all its workers."""
         if self._process.returncode is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         for stream in (self._to, self._from):
-            stream.close()
+            with suppress(BrokenPipeError):
+                stream.close()
         self._folder.cleanup()
 
     def __enter__(self) -> Self:

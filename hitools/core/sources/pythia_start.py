@@ -9,6 +9,7 @@ read from there: the first run gives the same events as the following ones.
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hitools.core.errors import InputError
-from hitools.core.sources.options import GeneratorOptions, Setting
+from hitools.core.sources.generation import GeneratorOptions, Setting
 
 _COMMON: Final = (
     "Print:quiet = on",
@@ -26,7 +27,7 @@ _COMMON: Final = (
 )
 _FIT_ERRORS: Final = "HeavyIon:SigFitErr = 0.02,0.02,0.1,0.05,0.05,0.0,0.1,0.0"
 _KNOWN_FIT: Final = ("HeavyIon:SigFitDefPar = 2.15,17.24,0.33", "HeavyIon:SigFitNGen = 0")
-"""A fit of the Angantyr authors for LHC energies (main113 of Pythia's examples). At 5.36 TeV it
+"""What Pythia's example main422 has for energies around 5 TeV. At 5.36 TeV it
 gives a total nucleon-nucleon cross section of 87 mb, as Pythia's parametrisation does."""
 _KNOWN_FIT_GEV: Final = (5000.0, 5500.0)
 
@@ -40,6 +41,12 @@ _OURS: Final = {
     "Random:setSeed": "--seed",
 }
 """Settings that an option of hi-mc has already made, and which."""
+
+_HARMLESS: Final = re.compile(
+    r"\s*(HeavyIon:(bWidth|bWidthCut|forceUnitWeight)|ParticleDecays:\w+|\d+:mayDecay)\s*=",
+    re.IGNORECASE,
+)
+"""Settings of the user that tables do not depend on; any other means new tables."""
 
 _OXYGEN: Final = 1000080160
 
@@ -87,7 +94,8 @@ def start(
 
     fits = pythia.mode("HeavyIon:SigFitNGen") > 0
     with tempfile.TemporaryDirectory(prefix="hitools-", ignore_cleanup_errors=True) as scratch:
-        key = [version("pythia8mc"), *table_settings, *(s.text for s in options.settings)]
+        additions = (s.text for s in options.settings if not _HARMLESS.match(s.text))
+        key = [version("pythia8mc"), *table_settings, *additions]
         tables = _cache_folder(Path(scratch)) / _digest(key)
         if not tables.is_dir():
             seconds, what = (35, "fit nucleon cross sections and ") if fits else (15, "")
@@ -131,11 +139,11 @@ def _digest(lines: Sequence[str]) -> str:
 
 def _cache_folder(scratch: Path) -> Path:
     """Where tables are kept: the user's cache folder, or `scratch` where that is not writable."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(base) / "hitools" / "pythia"
     try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(base) / "hitools" / "pythia"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
         return scratch
     return folder if os.access(folder, os.W_OK) else scratch
 

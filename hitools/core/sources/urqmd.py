@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from hitools.core.errors import InputError
+from hitools.core.sources.generation import Block, BlockBuilder, GeneratorOptions, block_seeds
 from hitools.core.sources.nuclei import Beam
-from hitools.core.sources.options import Block, BlockBuilder, GeneratorOptions, block_seeds
 
 _MIN_GEV: Final = 2.0
 

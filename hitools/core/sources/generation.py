@@ -1,4 +1,7 @@
-"""What an event generator is asked for, and what it hands back: shared by all generators."""
+"""What an event generator is asked for, and the blocks of events that it hands back.
+
+Shared by all generators (angantyr.py, urqmd.py) and by what runs them (pool.py, foreman.py).
+"""
 
 from dataclasses import dataclass, field
 from typing import Literal
