@@ -1,5 +1,6 @@
 """What many tests share: the installed commands, and real Angantyr O-O events."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,9 @@ import pytest
 
 from hitools.core.batch import EventBatch
 from hitools.core.format.reader import open_events
+
+# As the commands do (cmd/common.py), for the tests that use torch in this process.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 DATA = Path(__file__).parent / "data"
 SCRIPTS = Path(sys.executable).parent

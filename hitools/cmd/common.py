@@ -38,6 +38,9 @@ class Command(click.Command):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ARG002
         """Run with these words (or those of the command line) and exit the process."""
         name = self.name or "hitools"
+        # Read when torch is imported. Its threads otherwise spin while they wait for each other,
+        # which on a busy machine takes many times longer than the work.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         _log_to_stderr(name)
         try:
             # Not click's own main(), which turns a closed pipe into exit status 1.
