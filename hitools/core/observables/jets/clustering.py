@@ -198,24 +198,26 @@ def _inclusive(sequences: Any, offsets: IntArray) -> Clustering:
     without any recombination stand at the end of an event.
     """
     order = sequences.unique_history_order()
-    history = _flat(order).astype(np.int64)
+    history = _flat(order)
     steps = np.diff(np.asarray(order.layout.offsets))
     n_objects = np.diff(offsets)
     n_loose = 2 * n_objects - steps
-    is_object = history < np.repeat(n_objects, steps)
+    is_object = history < np.repeat(n_objects.astype(np.int32), steps)
+    height = np.cumsum(2 * is_object.view(np.int8) - 1, dtype=np.int32)
     before = np.cumsum(n_loose) - n_loose
-    height = np.cumsum(np.where(is_object, 1, -1)) - np.repeat(before, steps)
+    if n_loose.any():
+        height -= np.repeat(before.astype(np.int32), steps)
+        is_loose = np.arange(len(history)) >= np.repeat(np.cumsum(steps) - n_loose, steps)
+        is_object &= ~is_loose
     ends = np.flatnonzero(height == 0)
     event = np.searchsorted(np.cumsum(steps), ends, side="right")
-    is_loose = np.arange(len(history)) >= np.repeat(np.cumsum(steps) - n_loose, steps)
-    members = history[is_object & ~is_loose]
     # A tree has as many recombinations, with the beam's, as objects.
     counts = np.diff(ends - before[event], prepend=-1) // 2
     # FastJet returns the jets of an event from the last one that met the beam to the first.
     latest_first = np.lexsort((-history[ends], event))
     momenta = np.empty((4, len(ends)))
     momenta[:, latest_first] = _momenta(sequences.inclusive_jets())
-    return Clustering(momenta, event, members, offsets_of(counts))
+    return Clustering(momenta, event, history[is_object].astype(np.int64), offsets_of(counts))
 
 
 def _momenta(jagged: Any) -> Float64Array:
