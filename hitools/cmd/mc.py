@@ -2,8 +2,7 @@
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -147,10 +146,10 @@ def main(
         out = stack.enter_context(open_writer(output, lineage.stamp(meta)))
         production = stack.enter_context(Production(options, n_events, workers, tell))
         batches = tracked(production, n_events, f"{system} events", quiet=quiet)
-        with _interruptible_between_batches(keep=keep_partial) as interruption:
-            for batch in interruption.between(batches):
-                out.write(batch)
-        if interruption.happened and not production.n_made:
+        interruption = stack.enter_context(_Interruption())
+        for batch in interruption.until(batches):
+            out.write(batch)
+        if interruption.happened and not (keep_partial and production.n_made):
             raise KeyboardInterrupt
     tell(_account(production, options))
     if interruption.happened:
@@ -175,14 +174,21 @@ def _account(production: "Production", options: "GeneratorOptions") -> str:
 
 
 class _Interruption:
-    """Ctrl-C as an end of the events, where --keep-partial asks for it."""
+    """Makes Ctrl-C an end of the events; a context manager.
+
+    Waiting for a batch can be interrupted; writing one cannot, because HDF5 loses exceptions that
+    come while it writes, or is left with half a batch. A second Ctrl-C does not wait.
+
+    Attributes:
+        happened: whether there was one.
+    """
 
     def __init__(self) -> None:
         self.happened = False
         self._waiting = False
 
-    def between(self, batches: Iterator[Any]) -> Iterator[Any]:
-        """The same batches, until there is an interrupt."""
+    def until(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The same batches, until the interrupt."""
         while not self.happened:
             try:
                 self._waiting = True
@@ -194,22 +200,16 @@ class _Interruption:
                 return
             yield batch
 
-    def handle(self, number: int, frame: object) -> None:  # noqa: ARG002
-        """A signal handler: writing a batch is never interrupted half way, waiting is."""
+    def _handle(self, number: int, frame: object) -> None:  # noqa: ARG002
+        insists = self.happened
         self.happened = True
-        if self._waiting:
+        if self._waiting or insists:
             self._waiting = False
             raise KeyboardInterrupt
 
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._handle)
+        return self
 
-@contextmanager
-def _interruptible_between_batches(*, keep: bool) -> Iterator[_Interruption]:
-    interruption = _Interruption()
-    if not keep:
-        yield interruption
-        return
-    before = signal.signal(signal.SIGINT, interruption.handle)
-    try:
-        yield interruption
-    finally:
-        signal.signal(signal.SIGINT, before)
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)

@@ -56,12 +56,7 @@ class Angantyr:
 
     def block(self, index: int) -> Block:
         """Block `index` of the run: a fixed number of Pythia events."""
-        # Angantyr holds a Pythia for each kind of nucleon-nucleon event, each with its own
-        # random numbers: all are seeded, or blocks would share their hard collisions.
-        members = self._pythia.getHeavyIonsPtr().pythia
-        seeds = block_seeds(self._options.seed, index, len(members))
-        for member, seed in zip(members, seeds, strict=True):
-            member.rndm.init(1 + seed % _MAX_SEED)
+        self._seed(index)
         block = BlockBuilder(self._options.selection)
         for size in _cut(self._tries):
             particles = self._generate(size)
@@ -74,6 +69,14 @@ class Angantyr:
                 )
             block.add(*self._select(particles, block), geometry)
         return block.finish(weighted=self._options.weighted)
+
+    def _seed(self, index: int) -> None:
+        # Angantyr holds a Pythia for each kind of nucleon-nucleon event, each with its own
+        # random numbers: all are seeded, or blocks would share their hard collisions.
+        members = self._pythia.getHeavyIonsPtr().pythia
+        seeds = block_seeds(self._options.seed, index, len(members))
+        for member, seed in zip(members, seeds, strict=True):
+            member.rndm.init(1 + seed % _MAX_SEED)
 
     def _generate(self, size: int) -> Any:
         """The records of that many events, as awkward's list of a record of numpy arrays."""
