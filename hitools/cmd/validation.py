@@ -67,22 +67,48 @@ class _ValidationCommand(Command):
         return super().parse_args(context, spelled)
 
 
-def validation_command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Command]:
+def _checked_plot(
+    context: click.Context,  # noqa: ARG001
+    parameter: click.Parameter,  # noqa: ARG001
+    value: Path | None,
+) -> Path | None:
+    if value is not None and value.suffix not in (".pdf", ".png", ".svg"):
+        raise click.BadParameter(f"{value}: expected a name that ends in .pdf, .png or .svg")
+    return value
+
+
+_plot_option = click.option(
+    "--plot",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_checked_plot,
+    help="Draw the figure (.pdf, .png, .svg).",
+)
+
+
+def validation_command(
+    name: str, *, figure: bool = True, **settings: Any
+) -> Callable[[Callable[..., Any]], Command]:
     """Make a function a validation command.
 
     The function is called with `inputs` (a tuple of one or two names), `reporting` and its own
     options, and ends with `report(...)`.
+
+    Args:
+        name: of the command.
+        figure: whether it has one figure, and with it the option --plot.
+        settings: of the click command.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
         @functools.wraps(function)
         def run(
             json_file: str | None,
-            plot: Path | None,
             require: tuple[str, ...],
             passing: bool,
             quiet: bool,
             inputs: tuple[str, ...],
+            plot: Path | None = None,
             **options: Any,
         ) -> Any:
             from hitools.core.compare.quantity import Gate
@@ -107,13 +133,7 @@ def validation_command(name: str, **settings: Any) -> Callable[[Callable[..., An
                 multiple=True,
                 help="Exit with status 1 unless this holds (also <=, >, >=); repeatable.",
             ),
-            click.option(
-                "--plot",
-                metavar="FILE",
-                type=click.Path(path_type=Path, dir_okay=False),
-                callback=_checked_plot,
-                help="Draw the figure (.pdf, .png, .svg).",
-            ),
+            *([_plot_option] if figure else []),
             click.option(
                 "--json",
                 "json_file",
@@ -140,16 +160,6 @@ def _checked(inputs: tuple[str, ...]) -> tuple[str, ...]:
     return inputs
 
 
-def _checked_plot(
-    context: click.Context,  # noqa: ARG001
-    parameter: click.Parameter,  # noqa: ARG001
-    value: Path | None,
-) -> Path | None:
-    if value is not None and value.suffix not in (".pdf", ".png", ".svg"):
-        raise click.BadParameter(f"{value}: expected a name that ends in .pdf, .png or .svg")
-    return value
-
-
 class Inputs:
     """Opens the inputs of a validation command and, with --pass, sends the last one on."""
 
@@ -173,6 +183,7 @@ class Inputs:
             if self._reporting.passing and is_last:
                 lineage = Lineage()
                 out = stack.enter_context(open_writer("-", lineage.stamp(reader.meta)))
+            self._metas[which % len(self._names)] = reader.meta
             for batch in tracked(
                 reader, reader.n_events, f"reading {reader.name}", quiet=self._reporting.quiet
             ):
@@ -183,7 +194,10 @@ class Inputs:
             self._metas[which % len(self._names)] = reader.meta
 
     def meta(self, which: int) -> "EventMeta":
-        """Attributes of input 0 or 1 (-1 is the last), all of whose events were read."""
+        """Attributes of input 0 or 1 (-1 is the last): of its first image, then of all of it.
+
+        Known once its first events have come.
+        """
         return self._metas[which % len(self._names)]
 
 

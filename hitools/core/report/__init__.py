@@ -1,0 +1,1 @@
+"""All checks of a sample in one pass, and the page that shows them (hi-report)."""
