@@ -3,15 +3,15 @@
 #
 #     examples/quickstart.sh FOLDER
 #
-# leaves events, a small model and figures in FOLDER. WORKERS (2), EVENTS (5000) and STEPS (600)
+# leaves events, a small model and figures in FOLDER. WORKERS (2), EVENTS (4000) and STEPS (400)
 # can be set in the environment. The model is trained for about two minutes on purpose: the figures
 # show a chain that works, not a model to publish.
 set -euo pipefail
 
 out=${1:?usage: quickstart.sh FOLDER}
 workers=${WORKERS:-2}
-events=${EVENTS:-5000}
-steps=${STEPS:-600}
+events=${EVENTS:-4000}
+steps=${STEPS:-400}
 mkdir -p "$out"
 cd "$out"
 
@@ -30,7 +30,7 @@ run hi-train data/train.h5 --validation data/val.h5 --preset quick --steps "$ste
     -o model --plot loss.png
 
 say "4. Generated events"
-run hi-sample -m model -n 1500 --seed 2 -o sample.h5
+run hi-sample -m model -n 1000 --seed 2 -o sample.h5
 
 say "5. Against real events that the training never saw"
 run hi-w1 data/test.h5 sample.h5
