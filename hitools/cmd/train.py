@@ -36,9 +36,9 @@ class _Setting(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, float]:
-        name, equals, number = str(value).partition("=")
+        name, _, number = str(value).partition("=")
         try:
-            return name, (float(number) if equals else float("nan")) + 0
+            return name, float(number)
         except ValueError:
             self.fail(f"{value!r}: expected NAME=NUMBER, like width=64", param, ctx)
 

@@ -129,14 +129,23 @@ class Generator:
         elif self._select is not None:
             events = self._draw_selected(index, self._select)
         else:
-            events, n_mended = self._draw(index, np.zeros_like(index))
+            events, n_mended = self.draw_vectors(index, np.zeros_like(index))
             self.mended += Mended(events=n_mended)
         return self._with_particles(index, events)
 
     # Event vectors -------------------------------------------------------------------------------
 
-    def _draw(self, index: IntArray, draw: IntArray) -> tuple[Float32Array, int]:
-        """Event vectors by number of the event and of the draw for it; and how many were mended."""
+    @torch.no_grad()
+    def draw_vectors(self, index: IntArray, draw: IntArray) -> tuple[Float32Array, int]:
+        """Event vectors from the event branch alone.
+
+        Args:
+            index: (n,) numbers of the events.
+            draw: (n,) which draw for that event; the first, 0, is the one without a selection.
+
+        Returns:
+            (n, 11) event vectors, and how many of them were mended.
+        """
         seed, steps = self._sampling.seed, self._sampling.event_steps
         event, turn = (torch.from_numpy(one).to(self._device) for one in (index, draw))
         row = torch.zeros_like(event)
@@ -173,7 +182,7 @@ class Generator:
                 )
             which = np.repeat(missing, at_once)
             draw = np.tile(np.arange(draws, draws + at_once), len(missing))
-            events, _ = self._draw(index[which], draw)
+            events, _ = self.draw_vectors(index[which], draw)
             good = select(events).reshape(len(missing), at_once)
             first = good.argmax(1)
             found = good[np.arange(len(missing)), first]

@@ -33,7 +33,6 @@ class Attention(nn.Module):
         return self.out(attend(qkv, layout).reshape(n_total, width))
 
 
-@torch.compiler.disable
 def attend(qkv: Tensor, layout: Layout) -> Tensor:
     """Queries, keys and values (n_total, 3, heads, d) to (n_total, heads, d), event by event."""
     if not qkv.is_cuda or not len(qkv):

@@ -28,7 +28,6 @@ class LocalLayer(nn.Module):
         self.hidden = Dense(2 * n_in, 2 * width)
         self.out = Dense(2 * width, width)
 
-    @torch.compiler.disable
     def forward(self, x: Tensor, indices: Tensor, n_found: Tensor) -> Tensor:
         """(n_total, n_in), neighbours (n_total, k) and how many count, to (n_total, width)."""
         device = x.device.type

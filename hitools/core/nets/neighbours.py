@@ -23,7 +23,6 @@ DIRECT_DIMENSIONS = 3
 """Up to here distances come from differences; beyond, from a matrix product."""
 
 
-@torch.compiler.disable
 @torch.no_grad()
 def nearest_neighbours(points: Tensor, layout: Layout, k: int) -> tuple[Tensor, Tensor]:
     """Indices of each particle's nearest neighbours, itself excluded.

@@ -109,9 +109,9 @@ class Trainer:
         self._averages: list[Tensor] = list(self._average.parameters())
         self._optimiser = make_optimiser(plan.options, self._weights)
         if plan.options.compile:
-            self._model.event.compile(dynamic=True)
-            self._model.body.compile(dynamic=True)
-            self._model.head.compile(dynamic=True)
+            from hitools.core.nets.compiling import compile_network
+
+            compile_network(self._model)
         self._budget = Budget(plan.options.budget, device)
         self._check_every = 1 if device.type == "cpu" else GPU_CHECK_STEPS
         self._progress = Progress()

@@ -1,0 +1,173 @@
+"""hi-sample as a user runs it: files, streams, conditions, several processes."""
+
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from hitools.cmd.sample import main
+from hitools.core.diffusion.solvers import GRIDS, SOLVERS
+from hitools.core.features import event_features
+from hitools.core.format.meta import EventMeta, Selection
+from hitools.core.format.reader import open_events
+from hitools.core.format.writer import open_writer
+from tests.conftest import assert_one_line_error, read_all, script
+
+STEPS = ("--steps", "2", "--event-steps", "2")
+
+
+@pytest.fixture(scope="module")
+def few(oo):
+    return oo.take(np.flatnonzero((oo.n_particles > 0) & (oo.n_particles < 70))[:25])
+
+
+@pytest.fixture(scope="module")
+def model(few, tmp_path_factory):
+    """A small model, barely trained: what is tested here does not depend on its quality."""
+    folder = tmp_path_factory.mktemp("model")
+    with open_writer(folder / "few.h5", EventMeta("O-O", 5360.0, Selection())) as out:
+        out.write(few)
+    network = "width=8 n_heads=2 n_blocks=1 n_head_blocks=1 n_neighbours=3".split()
+    result = subprocess.run(
+        [script("hi-train"), "few.h5", "-o", "model", "--preset", "quick", "--steps", "3"]
+        + [word for setting in network for word in ("--net", setting)],
+        capture_output=True,
+        cwd=folder,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr.decode()
+    return folder / "model"
+
+
+def test_a_sample_is_a_sound_event_file_of_generated_vectors(run, tmp_path, model, few):
+    result = run("hi-sample", "-m", model, "-n", 30, "-o", "out.h5", *STEPS)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == b""
+    assert b"moved into the range of the training events" in result.stderr
+    assert run("hi-info", "out.h5", "--check").returncode == 0
+    with open_events(tmp_path / "out.h5") as events:
+        assert events.n_events == 30
+        meta = events.meta
+    assert (meta.system, meta.sqrt_s_nn_gev) == ("O-O", 5360.0)
+    assert meta.selection == Selection()
+    assert meta.event_vectors == "generated"
+    assert [step.program for step in meta.provenance] == ["hi-train", "hi-sample"]
+    assert meta.provenance[1].parent == (meta.provenance[0].id,)
+    assert meta.provenance[1].seed == 1
+    sample = read_all(tmp_path / "out.h5")
+    assert sample.n_particles.max() <= few.n_particles.max()
+    # The generated vector is not that of the particles: closure tests mean something.
+    assert not np.allclose(sample.event("q_x"), sample.recomputed().event("q_x"), atol=0.01)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_other_events(run, tmp_path, model):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(
+            *("hi-sample", "-m", model, "-n", 5, "-o", f"{name}.h5", "--seed", seed),
+            *("--no-provenance", "-q", *STEPS),
+        )
+    a, b, c = ((tmp_path / f"{name}.h5").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_two_processes_give_the_events_of_one(run, tmp_path, model):
+    """Equal to rounding, in the same order."""
+    for processes in (1, 2):
+        result = run(
+            *("hi-sample", "-m", model, "-n", 40, "-o", f"{processes}.h5", "-j", processes),
+            *("--budget", 200, *STEPS),
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stderr.count(b"\n") == 1
+    one, two = (read_all(tmp_path / f"{processes}.h5") for processes in (1, 2))
+    np.testing.assert_array_equal(one.offsets, two.offsets)
+    np.testing.assert_allclose(one.events, two.events, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(one.particle("pt"), two.particle("pt"), rtol=1e-3)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_first_events_come_soon_and_a_closed_pipe_ends_everything(pipe, model, processes):
+    """A sample of a million events, of which somebody wants three."""
+    start = time.monotonic()
+    result = pipe(
+        f"set +o pipefail; hi-sample -m {model} -n 1000000 -j {processes} {' '.join(STEPS)} "
+        "| hi-cat --head 3 | hi-info --json; echo status ${PIPESTATUS[0]}"
+    )
+    assert result.stderr == b""
+    assert b'"n_events": 3,' in result.stdout
+    assert b"status 141" in result.stdout
+    assert time.monotonic() - start < 120  # seconds on a machine with nothing else to do
+
+
+def test_recompute_stores_the_vectors_of_the_particles(run, tmp_path, model):
+    run("hi-sample", "-m", model, "-n", 8, "-o", "generated.h5", *STEPS)
+    run("hi-sample", "-m", model, "-n", 8, "-o", "recomputed.h5", "--recompute", *STEPS)
+    generated, recomputed = (
+        read_all(tmp_path / f"{name}.h5") for name in ("generated", "recomputed")
+    )
+    np.testing.assert_array_equal(generated.particle("phi"), recomputed.particle("phi"))
+    with open_events(tmp_path / "recomputed.h5") as events:
+        assert events.meta.event_vectors == "particles"
+    expected = event_features(
+        *(recomputed.particle(name) for name in ("pt", "eta", "phi")),
+        recomputed.offsets,
+        *(generated.event(name) for name in ("b", "n_coll", "n_part")),
+    )
+    np.testing.assert_allclose(recomputed.events, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_like_takes_the_vectors_of_a_file_or_a_stream(run, pipe, tmp_path, model, few):
+    source = model.parent / "few.h5"
+    run("hi-sample", "-m", model, "--like", source, "-o", "like.h5", *STEPS)
+    like = read_all(tmp_path / "like.h5")
+    np.testing.assert_array_equal(like.events, few.events)
+    assert not np.array_equal(like.particles, few.particles)
+    line = f"hi-cat {source} --head 4 | hi-sample -m {model} --like - -n 9 -o nine.h5 "
+    assert pipe(line + " ".join(STEPS)).returncode == 0
+    np.testing.assert_array_equal(
+        read_all(tmp_path / "nine.h5").events, few.events[np.arange(9) % 4]
+    )
+
+
+def test_select_draws_until_it_holds(run, tmp_path, model):
+    select = "mean_eta > 0.1 and n_particles > 20"
+    result = run("hi-sample", "-m", model, "-n", 12, "--select", select, "-o", "s.h5", *STEPS)
+    assert result.returncode == 0, result.stderr
+    sample = read_all(tmp_path / "s.h5")
+    assert len(sample) == 12
+    assert ((sample.event("mean_eta") > 0.1) & (sample.n_particles > 20)).all()
+
+
+def test_no_events_are_a_stream_without_events(pipe, model):
+    result = pipe(f"hi-sample -m {model} -n 0 -q | hi-info --json")
+    assert b'"n_events": 0,' in result.stdout
+
+
+def test_bad_usage_is_one_line(run, model):
+    for arguments, words in [
+        (("-m", model), ("-n N",)),
+        (("-m", "nowhere", "-n", 1, "-o", "x.h5"), ("nowhere: no model here",)),
+        (("-m", model, "-n", 1, "--solver", "rk4"), ("rk4",)),
+        (("-m", model, "-n", 1, "--select", "c<5"), ("c<5",)),
+        (("-m", model, "-n", 1, "-o", "x.h5", "--select", "b>50", *STEPS), ("none of",)),
+        (("-m", model, "--like", "nowhere.h5"), ("nowhere.h5",)),
+        (("-m", model, "--like", "x.h5", "--select", "b<5"), ("hi-cat",)),
+        (("-m", model, "-n", 1, "-o", "no/such/folder.h5", *STEPS), ("no/such/folder.h5",)),
+    ]:
+        assert_one_line_error(run("hi-sample", *arguments), *words)
+
+
+def test_a_wrong_option_in_two_processes_is_one_line_too(run, model):
+    result = run("hi-sample", "-m", "nowhere", "-n", 4, "-o", "x.h5", "-j", 2)
+    assert_one_line_error(result, "nowhere: no model here")
+
+
+def test_the_command_offers_every_solver_and_grid():
+    choices = {
+        parameter.name: set(parameter.type.choices)
+        for parameter in main.params
+        if parameter.name in ("solver", "grid")
+    }
+    assert choices == {"solver": set(SOLVERS), "grid": set(GRIDS)}

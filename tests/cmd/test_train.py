@@ -1,0 +1,192 @@
+"""hi-train as a user runs it: alone, killed, in several processes, on a stream."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from hitools.core.format.meta import EventMeta, Selection
+from hitools.core.format.writer import open_writer
+from tests.conftest import assert_one_line_error, script
+
+SMALL = (
+    *("--net", "width=8", "--net", "n_heads=2", "--net", "n_blocks=1", "--net", "n_head_blocks=1"),
+    *("--net", "n_neighbours=3", "--batch", "4", "--epochs", "2", "--validation-fraction", "0.2"),
+    "--no-provenance",
+)
+LAUNCH = (
+    *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"),
+    *("--num_processes", "2", "--main_process_port", "0"),
+)
+
+
+@pytest.fixture(scope="module")
+def events(oo, tmp_path_factory):
+    """25 small real events in a file."""
+    path = tmp_path_factory.mktemp("events") / "few.h5"
+    few = oo.take(np.flatnonzero((oo.n_particles > 0) & (oo.n_particles < 70))[:25])
+    assert len(few) == 25
+    with open_writer(path, EventMeta("O-O", 5360.0, Selection())) as out:
+        out.write(few)
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(events, tmp_path_factory):
+    """A model trained in one go by one process."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "model"
+    result = subprocess.run(
+        [script("hi-train"), str(events), "-o", str(folder), *SMALL],
+        capture_output=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr.decode()
+    return folder
+
+
+def metrics(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_same_bits(one, other) -> None:
+    for name in ("model.safetensors", "state/state.safetensors"):
+        first, second = load_file(one / name), load_file(other / name)
+        assert first.keys() == second.keys()
+        for key in first:
+            assert first[key].equal(second[key]), f"{name}: {key}"
+
+
+def test_a_training_leaves_a_model_and_says_how_it_goes(run, tmp_path, events):
+    result = run("hi-train", events, "-o", "model", *SMALL, "--plot", "loss.png")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == b""
+    lines = result.stderr.decode().splitlines()
+    assert "20 events" in lines[0]
+    assert "10 steps (5 an epoch)" in lines[0]
+    assert [line.split(":")[1].split(",")[0] for line in lines[1:3]] == [" epoch 1", " epoch 2"]
+    assert "left" in lines[2]
+    assert "best validation loss" in lines[3]
+    names = {path.name for path in (tmp_path / "model").iterdir()}
+    assert names == {"config.json", "model.safetensors", "metrics.jsonl", "state"}
+    assert len(metrics(tmp_path / "model")) == 2
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["training"]["batch"] == 4
+    assert config["training"]["rate"] == 3e-5
+    assert config["system"] == "O-O"
+    again = run("hi-train", events, "-o", "model", *SMALL)
+    assert b"this training is complete (10 steps)" in again.stderr
+
+
+def test_quiet_is_quiet_and_provenance_is_kept(run, tmp_path, events):
+    result = run("hi-train", events, "-o", "m", *SMALL[:-1], "-q")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert [step["program"] for step in config["provenance"]] == ["hi-train"]
+
+
+def test_kill_9_at_any_moment_and_the_same_command_again_gives_the_same_bits(
+    tmp_path, events, undisturbed
+):
+    folder = tmp_path / "model"
+    command = [script("hi-train"), str(events), "-o", str(folder), *SMALL, "--save-seconds", "0"]
+    state = folder / "state" / "state.safetensors"
+    starts = 0
+    for pause in (0.0, 0.03, 0.1, 0.3):
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while process.poll() is None and (not state.exists() or state.stat().st_mtime_ns == before):
+            time.sleep(0.002)
+        time.sleep(pause)
+        process.send_signal(signal.SIGKILL)
+        starts += process.wait() == -signal.SIGKILL
+    assert starts >= 2  # it really was interrupted
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert_same_bits(folder, undisturbed)
+    assert [line["validation"] for line in metrics(folder)] == [
+        line["validation"] for line in metrics(undisturbed)
+    ]
+
+
+@pytest.mark.parametrize("way", ["--processes", "accelerate --no_python", "accelerate -m"])
+def test_two_processes_with_half_the_batch_train_like_one(tmp_path, events, undisturbed, way):
+    options = [str(events), "-o", "two", *SMALL, "--batch", "2"]
+    command = {
+        "--processes": [script("hi-train"), *options, "--processes", "2"],
+        "accelerate --no_python": [*LAUNCH, "--no_python", script("hi-train"), *options],
+        "accelerate -m": [*LAUNCH, "-m", "hitools.cmd.train", *options],
+    }[way]
+    result = subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=300, check=False)
+    message = result.stderr.decode()
+    assert result.returncode == 0, message
+    assert message.count("best validation loss") == 1  # one process speaks
+    assert "2 processes" in message
+    for mine, theirs in zip(metrics(tmp_path / "two"), metrics(undisturbed), strict=True):
+        for kind in ("training", "validation"):
+            assert mine[kind] == pytest.approx(theirs[kind], rel=1e-5)
+    one, two = (
+        load_file(folder / "model.safetensors") for folder in (undisturbed, tmp_path / "two")
+    )
+    # Lion steps by the sign of a sum: a rounding can turn single weights by a step of the rate.
+    far = sum(int(((one[key] - two[key]).abs() > 1e-7).sum()) for key in one)
+    assert far < 0.01 * sum(weight.numel() for weight in one.values())
+    if way == "--processes":  # and an error is one line, of one process
+        other = subprocess.run(
+            [*command, "--rate", "1"], capture_output=True, cwd=tmp_path, timeout=300, check=False
+        )
+        assert_one_line_error(other, "rate 3e-05 then, 1.0 now")
+
+
+def test_an_interrupt_leaves_a_run_that_goes_on(tmp_path, events, undisturbed):
+    command = [script("hi-train"), str(events), "-o", "m", *SMALL, "--save-seconds", "0"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
+    while not (tmp_path / "m" / "state" / "state.safetensors").exists():
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate()
+    assert process.returncode == 130
+    assert b"Traceback" not in message
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    assert_same_bits(tmp_path / "m", undisturbed)
+
+
+def test_a_stream_is_a_source_of_events(pipe, tmp_path, events):
+    result = pipe(
+        f"hi-cat {events} {events} | hi-train - -o model {' '.join(SMALL)} "
+        "--steps 4 --epoch-steps 2 --scaling-events 20"
+    )
+    assert result.returncode == 0, result.stderr
+    assert b"a stream of events" in result.stderr
+    assert [line["step"] for line in metrics(tmp_path / "model")] == [2, 4]
+
+
+def test_a_validation_file_is_used_as_it_is(run, tmp_path, events):
+    result = run("hi-train", events, "--validation", events, "-o", "m", *SMALL, "--epochs", 1)
+    assert result.returncode == 0, result.stderr
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert (config["data"]["n_train"], config["data"]["n_validation"]) == (25, 25)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nowhere.h5", "-o", "m"), ("nowhere.h5",)),
+        (("EVENTS", "-o", "m", "--net", "wdith=3"), ("unknown settings wdith",)),
+        (("EVENTS", "-o", "m", "--net", "width=wide"), ("expected NAME=NUMBER",)),
+        (("EVENTS", "-o", "m", "--net", "width"), ("expected NAME=NUMBER",)),
+        (("EVENTS", "-o", "m", "--net", "width=10"), ("not a multiple of n_heads",)),
+        (("EVENTS", "-o", "m", "--log", "phi"), ("no logarithm of phi",)),
+        (("EVENTS", "-o", "m", "--plot", "loss.txt"), ("loss.txt",)),
+        (("EVENTS", "-o", "m", "--init", "nothing"), ("nothing: no model here",)),
+        (("EVENTS",), ("--output",)),
+        (("EVENTS", "-o", "m", "--rate", "-1"), ("rate -1.0 is out of range",)),
+    ],
+)
+def test_bad_usage_is_one_line(run, events, arguments, words):
+    arguments = [str(events) if argument == "EVENTS" else argument for argument in arguments]
+    assert_one_line_error(run("hi-train", *arguments, "-q"), *words)

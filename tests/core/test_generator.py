@@ -1,0 +1,199 @@
+"""Sampling: what an event depends on, what is refused, and that a trivial model gives its prior."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from hitools.core.batch import EventBatch
+from hitools.core.diffusion.solvers import SOLVERS
+from hitools.core.errors import InputError
+from hitools.core.features import EVENT_INDEX, particle_features
+from hitools.core.format.meta import EventMeta
+from hitools.core.generator import Generator, Sampling
+from hitools.core.modelfolder import ModelConfig
+from hitools.core.nets.config import NetConfig
+from hitools.core.nets.model import Denoiser
+from hitools.core.scaling import Standardised
+from hitools.core.selection import Selection
+
+CPU = torch.device("cpu")
+TINY = NetConfig(width=8, n_heads=2, n_blocks=1, n_head_blocks=1, n_neighbours=3, layer_scale=0.5)
+
+
+@pytest.fixture(scope="module")
+def few(oo) -> EventBatch:
+    return oo.take(np.flatnonzero((oo.n_particles > 0) & (oo.n_particles < 60)))
+
+
+@pytest.fixture(scope="module")
+def config(few) -> ModelConfig:
+    return ModelConfig(
+        network=TINY,
+        representation=Standardised.fit([few], log_columns=("n_particles",), eta_max=2.5),
+        meta=EventMeta(system="O-O"),
+        training={},
+        data={"n_particles": int(few.offsets[-1]), "n_train": len(few)},
+        sampling={},
+    )
+
+
+def random_model(kind: type[Denoiser] = Denoiser) -> Denoiser:
+    """Random weights everywhere: nothing cancels."""
+    torch.manual_seed(3)
+    model = kind(TINY)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    return model
+
+
+def generator(config, model=None, sampling=None, **settings) -> Generator:
+    sampling = sampling or Sampling(seed=5, steps=3, event_steps=3)
+    return Generator(model or random_model(), config, sampling, CPU, **settings)
+
+
+def joined(batches) -> EventBatch:
+    return EventBatch.concatenate(list(batches))
+
+
+def assert_same(one: EventBatch, other: EventBatch) -> None:
+    """Equal to rounding; angles may differ by a turn."""
+    np.testing.assert_array_equal(one.offsets, other.offsets)
+    np.testing.assert_allclose(one.events, other.events, rtol=1e-4, atol=1e-4)
+    difference = one.particles.astype(np.float64) - other.particles
+    difference[:, [0, 5]] = np.sin(difference[:, [0, 5]] / 2)
+    np.testing.assert_allclose(difference, 0, atol=2e-3)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_event_k_depends_on_seed_and_k_alone(config, solver):
+    sampling = Sampling(seed=5, solver=solver, steps=3, event_steps=3)
+    whole = joined(generator(config, sampling=sampling).sample(12))
+    assert len(whole) == 12
+    alone = generator(config, sampling=sampling, budget=20)
+    for k in (0, 4, 11):
+        assert_same(alone.make(range(k, k + 1)), whole[k : k + 1])
+
+
+def test_a_longer_sample_begins_with_the_shorter_one(config):
+    short, long = (joined(generator(config).sample(n)) for n in (3, 9))
+    assert_same(long[:3], short)
+
+
+def test_another_seed_gives_other_events(config):
+    one, other = (
+        generator(config, sampling=Sampling(seed=seed, steps=2, event_steps=2)).make(range(6))
+        for seed in (1, 2)
+    )
+    assert not np.intersect1d(one.events[:, 0], other.events[:, 0]).size
+
+
+def test_blocks_cover_every_event_once_and_begin_with_one(config):
+    blocks = generator(config, budget=100).blocks(1000)
+    assert list(itertools.chain(*blocks)) == list(range(1000))
+    assert len(blocks[0]) == 1
+    assert max(map(len, blocks)) <= 100  # 16 passes of 100 particles, of 30 an event or so
+    assert generator(config).blocks(0) == []
+
+
+def test_an_untrained_event_branch_gives_back_the_prior(config):
+    """Zero velocity is exact for standard normal data: the samples are N(mean, std) of the data."""
+    model = Denoiser(TINY)  # its output weights begin at zero
+    sampler = generator(config, model, Sampling(seed=1, steps=1, event_steps=8))
+    events, _ = sampler.draw_vectors(np.arange(4000), np.zeros(4000, np.int64))
+    scaling = config.representation
+    for name in ("q_x", "q_y", "mean_eta", "mean_phi"):
+        column = EVENT_INDEX[name]
+        assert events[:, column].mean() == pytest.approx(
+            scaling.events.mean[column], abs=4 * scaling.events.std[column] / np.sqrt(4000)
+        )
+        assert events[:, column].std() == pytest.approx(scaling.events.std[column], rel=0.06)
+
+
+def test_events_are_consistent_and_inside_the_selection(config, few):
+    batch = joined(generator(config).sample(20))
+    np.testing.assert_array_equal(batch.event("n_particles"), batch.n_particles)
+    assert batch.n_particles.min() >= 1
+    assert batch.n_particles.max() <= few.n_particles.max()
+    assert batch.particle("pt").min() > 0
+    assert np.abs(batch.particle("eta")).max() <= 2.5
+    assert np.abs(batch.particle("phi")).max() <= np.float32(np.pi)
+    # Relative features refer to the generated event vector.
+    np.testing.assert_array_equal(
+        batch.particles,
+        particle_features(
+            *(batch.particle(name) for name in ("pt", "eta", "phi")), batch.offsets, batch.events
+        ),
+    )
+
+
+def test_values_that_no_event_has_are_counted(config):
+    wild = random_model()
+    with torch.no_grad():
+        wild.head.out.bias.fill_(-9)
+        wild.event.out.bias.fill_(-9)
+    sampler = generator(config, wild)
+    joined(sampler.sample(10))
+    assert sampler.mended.events > 5
+    assert sampler.mended.eta > 50
+    assert "event vectors" in str(sampler.mended)
+
+
+def test_like_takes_the_event_vectors_of_a_file_in_turn(config, few):
+    vectors = few.events[:5]
+    batch = joined(generator(config, like=vectors).sample(12))
+    np.testing.assert_array_equal(batch.events, vectors[np.arange(12) % 5])
+    np.testing.assert_array_equal(batch.n_particles, few.n_particles[np.arange(12) % 5])
+    # The second time round the particles are others.
+    assert not np.array_equal(batch[:1].particles, batch[5:6].particles)
+
+
+def test_like_takes_an_event_without_particles_too(config, few):
+    vectors = few.events[:3].copy()
+    vectors[1] = 0
+    batch = joined(generator(config, like=vectors).sample(3))
+    np.testing.assert_array_equal(batch.n_particles, [few.n_particles[0], 0, few.n_particles[2]])
+
+
+def test_a_selection_holds_for_every_event_and_is_the_first_draw_that_fits(config):
+    select = Selection("mean_eta > 0.2 and n_particles > 20")
+    sampler = generator(config, select=select)
+    batch = joined(sampler.sample(10))
+    assert select(batch.events).all()
+    for k in range(10):
+        draw = 0
+        while True:
+            events, _ = sampler.draw_vectors(np.array([k]), np.array([draw]))
+            if select(events)[0]:
+                break
+            draw += 1
+        np.testing.assert_allclose(batch.events[k], events[0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_selection_that_nothing_meets_ends_in_bounded_time(config):
+    with pytest.raises(InputError, match=r"'b > 50': none of \d+ event vectors"):
+        generator(config, select=Selection("b > 50")).make(range(1))
+
+
+def test_an_unknown_solver_is_refused():
+    with pytest.raises(InputError, match="solver 'rk4', expected one of ddim"):
+        Sampling(seed=1, solver="rk4")
+
+
+class Forgetful(Denoiser):
+    """A device with memory for so many particles."""
+
+    room = 80
+
+    def particle_velocity(self, x, *rest):
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError
+        return super().particle_velocity(x, *rest)
+
+
+def test_out_of_memory_halves_the_budget_and_changes_nothing(config, caplog):
+    forgetful = joined(generator(config, random_model(Forgetful), budget=500).sample(12))
+    assert_same(forgetful, joined(generator(config).sample(12)))
+    assert "out of GPU memory" in caplog.text
