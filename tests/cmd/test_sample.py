@@ -28,7 +28,7 @@ def model(few, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     with open_writer(folder / "few.h5", EventMeta("O-O", 5360.0, Selection())) as out:
         out.write(few)
-    network = "width=8 n_heads=2 n_blocks=1 n_head_blocks=1 n_neighbours=3".split()
+    network = ["width=8", "n_heads=2", "n_blocks=1", "n_head_blocks=1", "n_neighbours=3"]
     result = subprocess.run(
         [script("hi-train"), "few.h5", "-o", "model", "--preset", "quick", "--steps", "3"]
         + [word for setting in network for word in ("--net", setting)],
