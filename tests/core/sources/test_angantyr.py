@@ -83,8 +83,8 @@ def test_no_two_random_streams_are_the_same(by_hand):
 
 def test_even_sampling_gives_the_impact_parameters_of_weighted_sampling():
     """p-p, where b is Pythia's own business: the weighted mean is the mean of unit weights."""
-    even = made(2500, system="p-p")
-    weighted = made(2500, system="p-p", weighted=True)
+    even = made(1500, system="p-p")
+    weighted = made(1500, system="p-p", weighted=True)
     assert even.weights is None
     w = weighted.weights.astype(float)
     assert w.max() / w.min() > 1.5
