@@ -58,25 +58,25 @@ def joined(batches) -> EventBatch:
     return EventBatch.concatenate(list(batches))
 
 
-def assert_same(one: EventBatch, other: EventBatch) -> None:
+def assert_same(one: EventBatch, other: EventBatch, tolerance: float = 2e-3) -> None:
     """Equal to rounding; angles may differ by a turn."""
     np.testing.assert_array_equal(one.offsets, other.offsets)
     np.testing.assert_allclose(one.events, other.events, rtol=1e-4, atol=1e-4)
     difference = one.particles.astype(np.float64) - other.particles
     difference[:, [0, 5]] = np.sin(difference[:, [0, 5]] / 2)
-    np.testing.assert_allclose(difference, 0, atol=2e-3)
+    np.testing.assert_allclose(difference, 0, atol=tolerance)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_event_k_depends_on_seed_and_k_alone(config, solver):
-    # On a uniform grid midpoint divides by alpha(1) = 5e-5, and rounding with it.
-    grid = "cosine" if solver == "midpoint" else "uniform"
-    sampling = Sampling(seed=5, solver=solver, steps=3, event_steps=3, grid=grid)
+    # midpoint divides by alpha, nearly 0 in its first step, and rounding with it.
+    tolerance = 2e-2 if solver == "midpoint" else 2e-3
+    sampling = Sampling(seed=5, solver=solver, steps=3, event_steps=3)
     whole = joined(generator(config, sampling=sampling).sample(12))
     assert len(whole) == 12
     alone = generator(config, sampling=sampling, budget=20)
     for k in (0, 4, 11):
-        assert_same(alone.make(range(k, k + 1)), whole[k : k + 1])
+        assert_same(alone.make(range(k, k + 1)), whole[k : k + 1], tolerance)
 
 
 def test_a_longer_sample_begins_with_the_shorter_one(config):
