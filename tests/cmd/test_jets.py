@@ -348,6 +348,7 @@ def test_workers_end_with_the_command(folder, marked, how, tmp_path):
     while len(processes_with(mark)) < 3 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert len(processes_with(mark)) == 3
+    time.sleep(1)  # let them finish starting
     process.send_signal(how)
     _, err = process.communicate(timeout=30)
     os.close(writing)
