@@ -21,7 +21,7 @@ LARGEST_SCORE: Final = 6.0
 """Knots reach to where a normal number lies once in 10^9; beyond, the map goes on in a line."""
 
 _LEAST_STEP: Final = 1e-6
-"""Of the range, between neighbouring knots: a flat stretch would have no inverse."""
+"""Of a value, to the next knot: a few digits of float32, for a flat map has no inverse."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,12 @@ class QuantileMap:
         """From a sample.
 
         Args:
-            sample: (n,) values, n at least 1, finite.
+            sample: (n,) values, n at least 1, finite; lengths, from 0 on, for "rayleigh".
             law: of the scores.
         """
         ordered = np.sort(np.asarray(sample, np.float64))
+        if law == "rayleigh":
+            ordered = np.concatenate([[0.0], ordered])
         n = len(ordered)
         # Beyond the sample's own extremes the last slope that the data show goes on.
         reach = float(_score_at(np.array([1 - 0.5 / n]), law)[0])
@@ -55,9 +57,9 @@ class QuantileMap:
         ranks = _probability(inside, law) * n - 0.5
         values = np.interp(ranks, np.arange(n), ordered)
         values = _continued(scores, values, inside)
-        least = _LEAST_STEP * max(ordered[-1] - ordered[0], 1e-3)
-        values = values + least * np.arange(len(values))
-        return cls(law, tuple(float(f"{value:.7g}") for value in values))
+        for k in range(1, len(values)):
+            values[k] = max(values[k], values[k - 1] + _LEAST_STEP * max(abs(values[k - 1]), 1e-3))
+        return cls(law, tuple(float(f"{value:.9g}") for value in values))
 
     @property
     def _first(self) -> float:

@@ -41,7 +41,7 @@ class Turn:
 
     def __call__(self, x: Tensor, *, back: bool = False) -> Tensor:
         """(n_total, ..., 2 n_pairs) turned by each particle's angles, or back."""
-        shape = (len(self.cos), *[1] * (x.dim() - 2), -1)
+        shape = (len(x), *[1] * (x.dim() - 2), self.cos.shape[1])
         cos, sin = self.cos.view(shape), self.sin.view(shape)
         if back:
             sin = -sin
@@ -61,6 +61,6 @@ class RotaryAttention(nn.Module):
 
     def forward(self, x: Tensor, turn: Turn, layout: Layout) -> Tensor:
         """(n_total, width) to the same shape."""
-        qkv = self.qkv(x).view(-1, *self.shape)
+        qkv = self.qkv(x).view(len(x), *self.shape)
         collected = turn(attend(turn(qkv).to(qkv.dtype), layout), back=True)
         return self.out(collected.flatten(1))

@@ -17,7 +17,8 @@ class RotaryConfig:
         n_heads: attention heads.
         head_width: channels of a head; the positions take the first 24.
         n_blocks: transformer blocks.
-        feedback_blocks: blocks before which the mismatch of the sums is fed back, beside the end.
+        n_feedbacks: how often, evenly between the blocks, what the sums still miss is fed back;
+            once more at the end. 0 leaves out all of it.
         event_width: channels of the event branch.
         n_event_blocks: its residual blocks.
     """
@@ -28,7 +29,7 @@ class RotaryConfig:
     n_heads: int = 2
     head_width: int = 32
     n_blocks: int = 5
-    feedback_blocks: tuple[int, ...] = (2, 4)
+    n_feedbacks: int = 2
     event_width: int = 128
     n_event_blocks: int = 4
 
@@ -39,16 +40,18 @@ class RotaryConfig:
                 f"network: head_width {self.head_width}, expected an even number, "
                 f"at least {2 * N_TURNED}"
             )
-        if not all(0 <= block < self.n_blocks for block in self.feedback_blocks):
-            raise InputError(f"network: feedback_blocks must lie in 0..{self.n_blocks - 1}")
+        if not 0 <= self.n_feedbacks < self.n_blocks:
+            raise InputError(f"network: n_feedbacks {self.n_feedbacks}, expected fewer than blocks")
+
+    @property
+    def feedback_blocks(self) -> tuple[int, ...]:
+        """Blocks before which the shortfall is fed back."""
+        places = range(1, self.n_feedbacks + 1)
+        return tuple(-(-self.n_blocks * place // (self.n_feedbacks + 1)) for place in places)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {
-            "kind": self.kind,
-            **asdict(self),
-            "feedback_blocks": list(self.feedback_blocks),
-        }
+        return {"kind": self.kind, **asdict(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RotaryConfig":
@@ -57,6 +60,4 @@ class RotaryConfig:
         unknown = set(known) - {field.name for field in fields(cls)}
         if unknown:
             raise InputError(f"network: unknown settings {', '.join(sorted(unknown))}")
-        if "feedback_blocks" in known:
-            known["feedback_blocks"] = tuple(known["feedback_blocks"])
         return cls(**known)

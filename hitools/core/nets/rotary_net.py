@@ -137,7 +137,7 @@ class RotaryNet(nn.Module):
         self.embed_hidden = Dense(n_inputs, 2 * width)
         self.embed_out = Dense(2 * width, width)
         self.blocks = nn.ModuleList(RotaryBlock(config) for _ in range(config.n_blocks))
-        n_feedbacks = len(config.feedback_blocks) + 1
+        n_feedbacks = config.n_feedbacks + 1 if config.n_feedbacks else 0
         self.shortfalls = nn.ModuleList(Shortfall(width) for _ in range(n_feedbacks))
         self.feedbacks = nn.ModuleList(Dense(2 * len(SUMS), width) for _ in range(n_feedbacks))
         self.norm = Dense(width, 2 * width)
@@ -181,18 +181,19 @@ class RotaryNet(nn.Module):
             # In units of what the noise leaves open.
             return shortfall / (root * (sigma + LEAST_NOISE))
 
-        place = 0
         for i, block in enumerate(self.blocks):
             if i in self.config.feedback_blocks:
+                place = len(estimates)
                 condition = condition + self._feedback(place, missing(place), root)
-                place += 1
             h = block(h, functional.silu(condition), turn, layout)
-        gap = missing(place)
-        condition = condition + self._feedback(place, gap, root)
+        gap = torch.zeros_like(totals)
+        if self.shortfalls:
+            gap = missing(len(estimates))
+            condition = condition + self._feedback(-1, gap, root)
         scale, shift = layout.spread(self.norm(functional.silu(condition))).chunk(2, dim=1)
         h = normed(h, scale, shift)
         # Regression on the sum: every particle moves by its own share of what is missing.
-        response = self.response(h).float().view(-1, len(SUMS), N_PARTICLE)
+        response = self.response(h).float().view(len(x), len(SUMS), N_PARTICLE)
         share = torch.einsum("nkf,nk->nf", response, layout.spread(gap / root))
         return self.out(h).float() + share, estimates
 
