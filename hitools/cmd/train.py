@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hitools.core.training.options import TrainingOptions
     from hitools.core.training.start import Prepared, Sources
 
-_PRESETS = ("paper", "quick")
+_PRESETS = ("rotary", "paper", "quick")
 
 
 class _Setting(click.ParamType):
@@ -70,6 +70,13 @@ class _Setting(click.ParamType):
 @click.option("--ema", type=float, help="Decay of the average of the weights.")
 @click.option(
     "--psi-loss", "psi_weight", metavar="WEIGHT", type=float, help="Weight of the loss L_psi."
+)
+@click.option(
+    "--sums-loss", "sums_weight", metavar="WEIGHT", type=float, help="Weight of the loss on sums."
+)
+@click.option("--event-times", type=click.IntRange(1), help="Times of an event vector in a step.")
+@click.option(
+    "--symmetries/--no-symmetries", default=None, help="Turn and mirror events at random."
 )
 @click.option("--precision", type=click.Choice(["float32", "bf16"]))
 @click.option(
@@ -127,11 +134,10 @@ def _options(preset: str, seed: int, given: dict[str, Any]) -> "TrainingOptions"
     """The preset with what was given on the command line."""
     from dataclasses import asdict, replace
 
-    from hitools.core.nets.config import NetConfig
     from hitools.core.training.options import PRESETS
 
     options = PRESETS[preset]
-    changes = {name: value for name, value in given.items() if value not in (None, (), False)}
+    changes = {name: value for name, value in given.items() if value is not None and value != ()}
     if "compile_" in changes:
         changes["compile"] = changes.pop("compile_")
     if "network" in changes:
@@ -139,7 +145,7 @@ def _options(preset: str, seed: int, given: dict[str, Any]) -> "TrainingOptions"
             name: int(number) if float(number).is_integer() else number
             for name, number in changes["network"]
         }
-        changes["network"] = NetConfig.from_dict(sizes)
+        changes["network"] = type(options.network).from_dict(sizes)
     if "epochs" in changes and "steps" not in changes:
         changes["steps"] = None
     return replace(options, seed=seed, **changes)

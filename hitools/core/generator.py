@@ -20,7 +20,7 @@ from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_INDEX, Float32Array, IntArray, particle_features
 from hitools.core.modelfolder import ModelConfig
-from hitools.core.nets.model import Denoiser
+from hitools.core.nets.networks import Network
 from hitools.core.noise import NoiseKey, normals
 from hitools.core.scaling import Mended
 from hitools.core.selection import Selection
@@ -70,7 +70,7 @@ class Generator:
 
     def __init__(
         self,
-        model: Denoiser,
+        model: Network,
         config: ModelConfig,
         sampling: Sampling,
         device: torch.device,

@@ -23,8 +23,7 @@ from hitools.core.format.meta import EventMeta, Selection
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hitools.core.nets.config import NetConfig
-    from hitools.core.nets.model import Denoiser
+    from hitools.core.nets.networks import Network, NetworkConfig
     from hitools.core.scaling import Representation
 
 FORMAT: Final = "hitools-model"
@@ -44,7 +43,7 @@ class ModelConfig:
         sampling: solver and steps that hi-sample uses by default.
     """
 
-    network: "NetConfig"
+    network: "NetworkConfig"
     representation: "Representation"
     meta: EventMeta
     training: dict[str, Any]
@@ -151,8 +150,8 @@ class ModelFolder:
 
     def read_config(self) -> ModelConfig:
         """Raises InputError for a folder without a model, or a file that is not one."""
-        from hitools.core.nets.config import NetConfig
-        from hitools.core.scaling import representation_from_dict
+        from hitools.core.nets.networks import config_from_dict
+        from hitools.core.representations import representation_from_dict
 
         where = str(self.config_path)
         try:
@@ -177,7 +176,7 @@ class ModelFolder:
         try:
             energy, selection = values["sqrt_s_nn_gev"], values["selection"]
             return ModelConfig(
-                network=NetConfig.from_dict(values["network"]),
+                network=config_from_dict(values["network"]),
                 representation=representation_from_dict(values["representation"]),
                 meta=EventMeta(
                     system=values["system"],
@@ -206,16 +205,16 @@ class ModelFolder:
             )
         return _read_tensors(self.weights_path)[0]
 
-    def read_model(self) -> tuple["Denoiser", ModelConfig]:
+    def read_model(self) -> tuple["Network", ModelConfig]:
         """The network with its weights, and its configuration."""
-        from hitools.core.nets.model import Denoiser
+        from hitools.core.nets.networks import build
 
         config = self.read_config()
-        model = Denoiser(config.network)
+        model = build(config.network, config.representation)
         self.load_into(model)
         return model, config
 
-    def load_into(self, model: "Denoiser") -> None:
+    def load_into(self, model: "Network") -> None:
         """Put the stored weights into a network. Raises InputError where they do not fit."""
         try:
             model.load_state_dict(self.read_weights())

@@ -30,6 +30,7 @@ PURPOSES: Final = (
     "sampled particles",
     "event solver",
     "particle solver",
+    "training symmetry",
 )
 """What noise is drawn for; each has a stream of its own. Append only: positions are seeds."""
 

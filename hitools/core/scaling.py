@@ -2,8 +2,8 @@
 
 A representation turns event vectors and particles into numbers of order one, and samples back into
 physical events, mending what no event can hold. Its constants are plain JSON in a model's
-config.json: a model works without the data it was trained on. Representations are found by name,
-so that another one can stand beside `Standardised`.
+config.json: a model works without the data it was trained on. What stands here is what all
+representations share and the paper's, `Standardised`; representations.py finds one by name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -64,7 +64,7 @@ class Representation(Protocol):
     """What the training loop and the generator ask of a representation.
 
     Attributes:
-        name: in REPRESENTATIONS and in config.json.
+        name: in representations.REPRESENTATIONS and in config.json.
         n_event_features: numbers that stand for an event vector.
         n_particle_features: numbers that stand for a particle.
     """
@@ -427,17 +427,3 @@ def reflect(values: FloatArray, low: float, high: float) -> FloatArray:
     mirrored = np.where(values < low, 2 * low - values, values)
     mirrored = np.where(mirrored > high, 2 * high - mirrored, mirrored)
     return np.clip(mirrored, low, high)
-
-
-REPRESENTATIONS: Final[dict[str, type[Representation]]] = {Standardised.name: Standardised}
-"""Representations by name."""
-
-
-def representation_from_dict(values: Mapping[str, Any]) -> Representation:
-    """Whatever config.json holds. Raises InputError for an unknown name."""
-    name = values.get("name")
-    if name not in REPRESENTATIONS:
-        raise InputError(
-            f"config.json: representation {name!r}, expected one of {', '.join(REPRESENTATIONS)}"
-        )
-    return REPRESENTATIONS[name].from_dict(values)

@@ -9,13 +9,8 @@ import torch
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_INDEX, PARTICLE_COLUMNS, PARTICLE_INDEX
-from hitools.core.scaling import (
-    LOGARITHMIC,
-    REPRESENTATIONS,
-    Standardised,
-    reflect,
-    representation_from_dict,
-)
+from hitools.core.representations import REPRESENTATIONS, representation_from_dict
+from hitools.core.scaling import LOGARITHMIC, Standardised, reflect
 
 
 def toy_events(n_events: int = 200, seed: int = 0) -> EventBatch:
@@ -91,7 +86,7 @@ def test_constants_survive_json_exactly():
 def test_an_unknown_representation_is_refused_by_name():
     with pytest.raises(InputError, match="representation 'polar', expected one of standardised"):
         representation_from_dict({"name": "polar"})
-    assert list(REPRESENTATIONS) == ["standardised"]
+    assert list(REPRESENTATIONS) == ["standardised", "aligned"]
 
 
 def test_a_column_that_never_changes_stays_finite():

@@ -12,11 +12,17 @@ import torch
 from torch import Tensor
 
 from hitools.core.diffusion.schedule import alpha_sigma, denoised, diffuse, velocity
+from hitools.core.errors import InputError
 from hitools.core.nets.layout import Layout
-from hitools.core.nets.model import Denoiser
+from hitools.core.nets.networks import Network
+from hitools.core.nets.rotary_net import RotaryNet
 
 PSI_LATEST_TIME = 0.5
 """Above this time a denoised particle says too little for L_psi (paper, section V C)."""
+
+
+SUMS_SHARE = 0.1
+"""Of the error of a whole sum in the loss on sums, beside the errors of single particles."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,14 @@ class Losses:
         particle: mean over particles of the same, averaged over the particle features; a particle
             weighs as much as its event.
         psi: mean of L_psi over the events with t < 0.5; None where it was not asked for.
+        sums: of networks that estimate what particles add to the sums of their event: mean over
+            particles of the squared error of the estimates, and of their event's error as a whole.
     """
 
     event: WeightedMean
     particle: WeightedMean
     psi: WeightedMean | None
+    sums: WeightedMean | None
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ class PsiLoss:
 
 
 def losses(
-    model: Denoiser,
+    model: Network,
     events: Tensor,
     particles: Tensor,
     offsets: Tensor,
@@ -100,6 +109,7 @@ def losses(
     particle_noise: Tensor,
     *,
     psi: Callable[[Tensor, Tensor, Layout], Tensor] | None = None,
+    with_sums: bool = False,
 ) -> Losses:
     """Velocity errors of both branches on a batch, at given times and noise.
 
@@ -110,22 +120,28 @@ def losses(
         offsets: (n_events + 1,) int64; event k holds rows offsets[k]:offsets[k+1].
         weights: (n_events,) event weights.
         t: (n_events,) diffusion times in [0, 1].
-        event_noise: standard normal in the shape of events.
+        event_noise: (n_times, n_events, n_event_features) standard normal; event vectors are shown
+            at n_times times, evenly apart from t on.
         particle_noise: standard normal in the shape of particles.
         psi: adds L_psi of the denoised particles, usually a PsiLoss.
+        with_sums: adds the loss on the sums; the model is one that estimates them.
     """
     layout = Layout.from_offsets(offsets, particles.device)
-    alpha, sigma = alpha_sigma(t[:, None])
+    event_loss = _event_loss(model, events, weights, t, event_noise)
 
-    noised = diffuse(events, event_noise, alpha, sigma)
-    target = velocity(events, event_noise, alpha, sigma)
-    error = model.event_velocity(noised, t).float() - target
-    event_loss = WeightedMean((weights * error.square().mean(1)).sum(), weights.sum())
-
-    alpha, sigma = layout.spread(alpha), layout.spread(sigma)
+    alpha, sigma = (layout.spread(one) for one in alpha_sigma(t[:, None]))
     noised = diffuse(particles, particle_noise, alpha, sigma)
     target = velocity(particles, particle_noise, alpha, sigma)
-    predicted = model.particle_velocity(noised, t, events, offsets).float()
+    sums_loss = None
+    if with_sums:
+        if not isinstance(model, RotaryNet):
+            raise InputError(f"training: networks of kind {model.config.kind!r} estimate no sums")
+        predicted, estimates = model.particle_outputs(noised, t, events, offsets)
+        turn = layout.spread(model.representation.turn_of(events))
+        true = model.representation.contributions(particles, turn)
+        sums_loss = _sums_loss(estimates, true, weights, layout)
+    else:
+        predicted = model.particle_velocity(noised, t, events, offsets).float()
     particle_weights = layout.spread(weights)
     particle_loss = WeightedMean(
         (particle_weights * (predicted - target).square().mean(1)).sum(), particle_weights.sum()
@@ -138,4 +154,45 @@ def losses(
         psi_loss = WeightedMean(
             (late_weights * psi(clean, events, layout)).sum(), late_weights.sum()
         )
-    return Losses(event_loss, particle_loss, psi_loss)
+    return Losses(event_loss, particle_loss, psi_loss, sums_loss)
+
+
+def _event_loss(
+    model: Network, events: Tensor, weights: Tensor, t: Tensor, noise: Tensor
+) -> WeightedMean:
+    """Of the event branch, at len(noise) times."""
+    n_times = len(noise)
+    times = (torch.arange(n_times, device=t.device)[:, None] / n_times + t) % 1
+    alpha, sigma = alpha_sigma(times.flatten()[:, None])
+    clean, noise = events.repeat(n_times, 1), noise.flatten(0, 1)
+    noised = diffuse(clean, noise, alpha, sigma)
+    target = velocity(clean, noise, alpha, sigma)
+    error = model.event_velocity(noised, times.flatten()).float() - target
+    of_event = error.square().mean(1).view(n_times, -1).mean(0)
+    return WeightedMean((weights * of_event).sum(), weights.sum())
+
+
+def _sums_loss(
+    estimates: list[Tensor], true: Tensor, weights: Tensor, layout: Layout
+) -> WeightedMean:
+    """Squared error of the estimated contributions and a tenth of that of their sums.
+
+    Both are least where an estimate is the expectation value. Single errors average out in the
+    sum, on which all depends: hence the second term, of the size of the first where errors of
+    particles are independent.
+
+    Args:
+        estimates: of the contributions, each (n_total, n_sums).
+        true: (n_total, n_sums) contributions.
+        weights: (n_events,).
+        layout: which particles form an event.
+    """
+    particle_weights = layout.spread(weights)
+    total = weights.new_zeros(())
+    for estimate in estimates:
+        error = estimate - true
+        sums = error.new_zeros(len(weights), error.shape[1])
+        sums = sums.index_add(0, layout.event_of_particle, error)
+        total = total + (particle_weights * error.square().mean(1)).sum()
+        total = total + SUMS_SHARE * (weights * sums.square().mean(1)).sum()
+    return WeightedMean(total / len(estimates), particle_weights.sum())

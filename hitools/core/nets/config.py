@@ -6,7 +6,7 @@ branch 417,803: 2,147,217 in all.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_COLUMNS, PARTICLE_COLUMNS
@@ -31,6 +31,8 @@ class NetConfig:
             neighbourhoods; (phi_rel, pt_rel) in the paper.
         layer_scale: initial value of LayerScale.
     """
+
+    kind: ClassVar[str] = "pet"
 
     n_particle_features: int = len(PARTICLE_COLUMNS)
     n_event_features: int = len(EVENT_COLUMNS)
@@ -59,7 +61,11 @@ class NetConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {**asdict(self), "neighbour_columns": list(self.neighbour_columns)}
+        return {
+            "kind": self.kind,
+            **asdict(self),
+            "neighbour_columns": list(self.neighbour_columns),
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "NetConfig":

@@ -56,6 +56,10 @@ class Denoiser(nn.Module):
         encoded = self.body(x, t, layout)
         return self.head(encoded, t, events, self._label(label, events), layout)
 
+    def compiled_parts(self) -> list[nn.Module]:
+        """What torch.compile works on, where it is asked for."""
+        return [self.event, self.body, self.head]
+
     def _label(self, label: Tensor | None, like: Tensor) -> Tensor:
         if label is not None:
             return label

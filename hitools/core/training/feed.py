@@ -19,6 +19,7 @@ from hitools.core.batch import EventBatch
 from hitools.core.diffusion.objective import PSI_LATEST_TIME
 from hitools.core.features import Float32Array, IntArray
 from hitools.core.noise import NoiseKey, uniforms
+from hitools.core.symmetry import transformed
 from hitools.core.training.batching import epoch_order, share_of
 from hitools.core.training.data import TrainingData
 
@@ -72,12 +73,14 @@ class Sharing:
         process: number of this process.
         n_processes: of how many.
         time_key: stream of the diffusion times.
+        symmetry_key: stream of the turns and reflections of events; None leaves them as they are.
     """
 
     batch: int
     process: int
     n_processes: int
     time_key: NoiseKey
+    symmetry_key: NoiseKey | None = None
 
     def step(self, events: EventBatch, rows: IntArray, index: IntArray, turn: int) -> Step:
         """This process's part of the step of these rows of events."""
@@ -85,8 +88,12 @@ class Sharing:
         n_particles = events.n_particles[rows]
         t = uniforms(self.time_key, torch.from_numpy(index), turn).numpy()
         mine = share_of(n_particles, self.process, self.n_processes)
+        batch = events.take(rows[mine])
+        if self.symmetry_key is not None:
+            numbers = uniforms(self.symmetry_key, torch.from_numpy(index[mine]), turn)
+            batch = transformed(batch, numbers.numpy())
         return Step(
-            batch=events.take(rows[mine]),
+            batch=batch,
             index=index[mine],
             turn=turn,
             t=t[mine],

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from hitools.core.budget import Budget
 from hitools.core.errors import InputError
 from hitools.core.modelfolder import ModelFolder
-from hitools.core.nets.model import Denoiser
+from hitools.core.nets.networks import Network
 from hitools.core.training import state
 from hitools.core.training.feed import Feed, Prefetch, Step
 from hitools.core.training.lion import Lion
@@ -96,7 +96,7 @@ class Trainer:
     """A run from the start, or after resume() from its last state, to its last step."""
 
     def __init__(
-        self, plan: Plan, model: Denoiser, folder: ModelFolder, accelerator: Accelerator
+        self, plan: Plan, model: Network, folder: ModelFolder, accelerator: Accelerator
     ) -> None:
         """The model brings its initial weights."""
         device = accelerator.device

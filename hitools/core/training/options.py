@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from hitools.core.errors import InputError
 from hitools.core.nets.config import NetConfig
+from hitools.core.nets.networks import NetworkConfig
+from hitools.core.nets.rotary_config import RotaryConfig
 
 OPTIMISERS: Final = ("lion", "adamw")
 PRECISIONS: Final = ("float32", "bf16")
@@ -20,7 +22,7 @@ class TrainingOptions:
     Attributes:
         preset: name of the preset these options began with.
         network: sizes of both branches.
-        representation: name in scaling.REPRESENTATIONS.
+        representation: name in representations.REPRESENTATIONS.
         log_columns: features learnt as logarithms.
         optimiser: one of OPTIMISERS.
         rate: peak learning rate.
@@ -34,6 +36,10 @@ class TrainingOptions:
         clip: largest norm of the gradient of all weights together.
         ema: decay of the average of the weights, which is what is kept.
         psi_weight: of L_psi in the loss; 0 leaves it out.
+        sums_weight: of the loss on the sums of particles, for networks that estimate them.
+        event_times: diffusion times, evenly apart, at which a step shows each event vector: the
+            event branch costs little and has one vector where the other has 200 particles.
+        symmetries: turn and mirror every event at random, each epoch anew.
         precision: one of PRECISIONS; weights and optimiser are float32 in both.
         validation_fraction: of the events, set aside where no validation file is given.
         validation_events: at most this many of them.
@@ -49,7 +55,7 @@ class TrainingOptions:
     """
 
     preset: str = "paper"
-    network: NetConfig = field(default_factory=NetConfig)
+    network: NetworkConfig = field(default_factory=NetConfig)
     representation: str = "standardised"
     log_columns: tuple[str, ...] = ()
     optimiser: str = "lion"
@@ -64,6 +70,9 @@ class TrainingOptions:
     clip: float = 1.0
     ema: float = 0.999
     psi_weight: float = 0.0
+    sums_weight: float = 0.0
+    event_times: int = 1
+    symmetries: bool = False
     precision: str = "float32"
     validation_fraction: float = 0.05
     validation_events: int = 10_000
@@ -84,6 +93,8 @@ class TrainingOptions:
             "epochs": self.epochs > 0,
             "steps": self.steps is None or self.steps > 0,
             "batch": self.batch > 0,
+            "sums_weight": self.sums_weight >= 0,
+            "event_times": self.event_times > 0,
             "clip": self.clip > 0,
             "ema": 0 <= self.ema < 1,
             "validation_fraction": 0 < self.validation_fraction < 1,
@@ -141,5 +152,28 @@ QUICK = TrainingOptions(
     solver_steps=16,
 )
 
-PRESETS: Final[dict[str, TrainingOptions]] = {"paper": TrainingOptions(), "quick": QUICK}
-"""paper: the numbers of the paper, exactly. quick: a small model in minutes on two CPU cores."""
+ROTARY: Final = TrainingOptions(
+    preset="rotary",
+    network=RotaryConfig(),
+    representation="aligned",
+    optimiser="adamw",
+    rate=2e-3,
+    betas=(0.9, 0.99),
+    weight_decay=0.01,
+    warmup_epochs=0.1,
+    epochs=20,
+    batch=32,
+    ema=0.998,
+    sums_weight=0.1,
+    event_times=8,
+    symmetries=True,
+    solver_steps=16,
+)
+
+PRESETS: Final[dict[str, TrainingOptions]] = {
+    "rotary": ROTARY,
+    "paper": TrainingOptions(),
+    "quick": QUICK,
+}
+"""rotary: closes better in fewer evaluations. paper: the numbers of the paper, exactly. quick: a
+small network in minutes on two CPU cores, of the paper's kind."""

@@ -22,10 +22,11 @@ from hitools.core.errors import InputError
 from hitools.core.features import IntArray
 from hitools.core.format.meta import EventMeta
 from hitools.core.modelfolder import ModelConfig, ModelFolder
-from hitools.core.nets.model import Denoiser
+from hitools.core.nets.networks import Network, build
 from hitools.core.noise import NoiseKey
 from hitools.core.processes import accelerated, agreed, autocast_for
-from hitools.core.scaling import REPRESENTATIONS, Representation
+from hitools.core.representations import REPRESENTATIONS
+from hitools.core.scaling import Representation
 from hitools.core.training.data import TrainingData, memory_limit, open_packed, pack, split
 from hitools.core.training.feed import Feed, FileFeed, Sharing, Step, StreamFeed
 from hitools.core.training.loop import Plan, Trainer
@@ -155,6 +156,7 @@ def _prepare(
         accelerator.process_index,
         accelerator.num_processes,
         NoiseKey.of(options.seed, "training time"),
+        NoiseKey.of(options.seed, "training symmetry") if options.symmetries else None,
     )
     if sources.is_stream:
         data, fresh = _first_of_stream(sources, options, accelerator)
@@ -182,7 +184,9 @@ def _prepare(
         if accelerator.is_main_process:
             folder.write_config(config)
 
-    model = initial[0] if initial is not None else _random_model(options)
+    model = _random_model(options, representation)
+    if initial is not None:
+        model.load_state_dict(initial[0].state_dict())
     total_steps = options.steps or options.epochs * feed.steps_per_epoch
     trainer = Trainer(
         Plan(
@@ -309,10 +313,10 @@ def _scaling(
     return start.model.read_config().representation.with_ranges_of(measured)
 
 
-def _random_model(options: TrainingOptions) -> Denoiser:
+def _random_model(options: TrainingOptions, representation: Representation) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        return Denoiser(options.network)
+        return build(options.network, representation)
 
 
 def _objective(
@@ -324,6 +328,8 @@ def _objective(
         event_key=NoiseKey.of(seed, f"{use} event"),
         particle_key=NoiseKey.of(seed, f"{use} particles"),
         psi_weight=options.psi_weight,
+        sums_weight=options.sums_weight,
+        event_times=options.event_times,
         autocast=autocast_for(options.precision, accelerator.device),
     )
 

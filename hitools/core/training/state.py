@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hitools.core.nets.model import Denoiser
+from hitools.core.nets.networks import Network
 from hitools.core.training.step import Sums
 
 
@@ -60,7 +60,7 @@ class Progress:
         return cls(**(values | {"epoch": EpochSums(**values["epoch"])}))
 
 
-def collect(model: Denoiser, average: Denoiser, optimiser: Optimizer) -> dict[str, Tensor]:
+def collect(model: Network, average: Network, optimiser: Optimizer) -> dict[str, Tensor]:
     """All tensors of a run by name."""
     tensors = {f"weights.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
@@ -72,7 +72,7 @@ def collect(model: Denoiser, average: Denoiser, optimiser: Optimizer) -> dict[st
 
 @torch.no_grad()
 def restore(
-    tensors: dict[str, Tensor], model: Denoiser, average: Denoiser, optimiser: Optimizer
+    tensors: dict[str, Tensor], model: Network, average: Network, optimiser: Optimizer
 ) -> None:
     """Put collected tensors back where they came from."""
     for prefix, network in (("weights.", model), ("average.", average)):

@@ -13,12 +13,12 @@ from torch import Tensor
 from hitools.core.batch import EventBatch, runs_by_budget
 from hitools.core.budget import Budget
 from hitools.core.diffusion.objective import PsiLoss, WeightedMean, losses
-from hitools.core.nets.model import Denoiser
+from hitools.core.nets.networks import Network
 from hitools.core.noise import NoiseKey, normals
 from hitools.core.scaling import Representation
 from hitools.core.training.feed import Step
 
-TERMS = ("event", "particle", "psi")
+TERMS = ("event", "particle", "psi", "sums")
 """Parts of the loss, in the order of the sums below."""
 
 
@@ -59,6 +59,8 @@ class Objective:
         event_key: noise of event vectors.
         particle_key: noise of particles.
         psi_weight: of L_psi; 0 leaves it out.
+        sums_weight: of the loss on the sums of particles; 0 leaves it out.
+        event_times: diffusion times at which each event vector is shown.
         autocast: makes the context of the precision that the network runs in.
     """
 
@@ -66,9 +68,11 @@ class Objective:
     event_key: NoiseKey
     particle_key: NoiseKey
     psi_weight: float = 0.0
+    sums_weight: float = 0.0
+    event_times: int = 1
     autocast: Callable[[], AbstractContextManager[None]] = nullcontext
 
-    def add(self, model: Denoiser, step: Step, budget: Budget, sums: Sums, *, train: bool) -> None:
+    def add(self, model: Network, step: Step, budget: Budget, sums: Sums, *, train: bool) -> None:
         """Add a step's losses to sums and, to train, their gradient to the weights'.
 
         The gradient is of the mean over the whole step of all processes, of which this one adds
@@ -88,9 +92,9 @@ class Objective:
         sums.values[2 * len(TERMS) :] += terms.new_tensor([int(counts.sum()), len(runs)])
 
     def _passes(
-        self, model: Denoiser, step: Step, runs: list[slice], device: torch.device, *, train: bool
+        self, model: Network, step: Step, runs: list[slice], device: torch.device, *, train: bool
     ) -> Tensor:
-        """(6,) numerators of TERMS, then their denominators, over all passes."""
+        """(8,) numerators of TERMS, then their denominators, over all passes."""
         batch = step.batch
         total = torch.zeros(2 * len(TERMS), dtype=torch.float64, device=device)
         if not runs:
@@ -106,8 +110,13 @@ class Objective:
         psi = None
         if self.psi_weight:
             psi = PsiLoss(representation.momenta, representation.event_plane)
-        whole = [step.event_weight, step.particle_weight, step.psi_weight]
-        scale = [1.0, 1.0, self.psi_weight]
+        whole = [
+            step.event_weight,
+            step.particle_weight,
+            step.psi_weight,
+            step.particle_weight if self.sums_weight else 0.0,
+        ]
+        scale = [1.0, 1.0, self.psi_weight, self.sums_weight]
         nothing = WeightedMean(weights.new_zeros(()), weights.new_zeros(()))
         for run in runs:
             rows = slice(int(offsets[run.start]), int(offsets[run.stop]))
@@ -119,11 +128,12 @@ class Objective:
                     offsets[run.start : run.stop + 1] - rows.start,
                     weights[run],
                     t[run],
-                    z_noise[run],
+                    z_noise[:, run],
                     x_noise[rows],
                     psi=psi,
+                    with_sums=self.sums_weight > 0,
                 )
-            means = [parts.event, parts.particle, parts.psi or nothing]
+            means = [parts.event, parts.particle, parts.psi or nothing, parts.sums or nothing]
             numerators = torch.stack([mean.numerator for mean in means])
             if train:
                 factors = [a / b if b > 0 else 0.0 for a, b in zip(scale, whole, strict=True)]
@@ -135,7 +145,11 @@ class Objective:
     def noise(
         self, batch: EventBatch, index: Tensor, n_event: int, n_particle: int, turn: int
     ) -> tuple[Tensor, Tensor]:
-        """Noise of event vectors and of particles, a function of event and turn alone."""
+        """Noise of event vectors and of particles, a function of event and turn alone.
+
+        Returns:
+            (event_times, n_events, n_event) and (n_total, n_particle).
+        """
         counts = torch.from_numpy(batch.n_particles).to(index.device)
         total = int(batch.offsets[-1])
         event = torch.repeat_interleave(index, counts, output_size=total)
@@ -143,6 +157,11 @@ class Objective:
         first = torch.repeat_interleave(starts, counts, output_size=total)
         row = torch.arange(total, device=index.device) - first
         return (
-            normals(self.event_key, index, torch.zeros_like(index), n_event, turn),
+            torch.stack(
+                [
+                    normals(self.event_key, index, torch.full_like(index, time), n_event, turn)
+                    for time in range(self.event_times)
+                ]
+            ),
             normals(self.particle_key, event, row, n_particle, turn),
         )

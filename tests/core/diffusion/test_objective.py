@@ -39,7 +39,7 @@ def example(counts: list[int] | None = None) -> dict[str, Any]:
         "offsets": offsets_of(counts),
         "weights": torch.rand(b, generator=generator) + 0.5,
         "t": torch.rand(b, generator=generator),
-        "event_noise": torch.randn(b, 11, generator=generator),
+        "event_noise": torch.randn(1, b, 11, generator=generator),
         "particle_noise": torch.randn(n, 6, generator=generator),
     }
 
@@ -51,6 +51,7 @@ def events_of(batch: dict[str, Any], first: int, last: int) -> dict[str, Any]:
         name: value[start:stop] if "particle" in name else value[first:last]
         for name, value in batch.items()
     }
+    part["event_noise"] = batch["event_noise"][:, first:last]
     part["offsets"] = batch["offsets"][first : last + 1] - start
     return part
 
@@ -80,11 +81,12 @@ def test_losses_are_weighted_mean_squared_errors_of_the_velocity():
         theta = math.pi / 2 * float(one["t"])
         alpha, sigma = math.cos(theta), math.sin(theta)
         with torch.no_grad():
-            z = alpha * one["events"] + sigma * one["event_noise"]
+            event_noise = one["event_noise"][0]
+            z = alpha * one["events"] + sigma * event_noise
             x = alpha * one["particles"] + sigma * one["particle_noise"]
             event_v = model.event_velocity(z, one["t"])
             particle_v = model.particle_velocity(x, one["t"], one["events"], one["offsets"])
-        event_error = event_v - (alpha * one["event_noise"] - sigma * one["events"])
+        event_error = event_v - (alpha * event_noise - sigma * one["events"])
         particle_error = particle_v - (alpha * one["particle_noise"] - sigma * one["particles"])
         weight = float(one["weights"])
         event_sum += weight * float(np.square(event_error.numpy()).mean())
@@ -116,6 +118,20 @@ def test_parts_of_a_batch_add_up_to_the_whole():
 def values(result: Losses) -> list[float]:
     assert result.psi is not None
     return [float(mean.value) for mean in (result.event, result.particle, result.psi)]
+
+
+def test_an_event_vector_is_shown_at_times_evenly_apart():
+    """Three times of one event against the mean of three losses at these times."""
+    model, batch = lively(SMALL), example([6])
+    batch["t"] = torch.tensor([0.75])
+    noise = torch.randn(3, 1, 11, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        together = losses(model, **{**batch, "event_noise": noise}).event.value
+        single = [
+            losses(model, **{**batch, "t": torch.tensor([t]), "event_noise": one[None]}).event.value
+            for t, one in zip((0.75, 1.0833333 - 1, 1.4166666 - 1), noise, strict=True)
+        ]
+    assert float(together) == pytest.approx(float(torch.stack(single).mean()), rel=1e-5)
 
 
 def test_only_ratios_of_weights_matter_and_weight_zero_is_absence():

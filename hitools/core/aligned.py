@@ -1,0 +1,372 @@
+"""The representation of the rotary preset: three numbers a particle, seen in the event plane.
+
+Events are turned so that psi_2 = 0; a particle is the normal scores of its ln pT and eta and a
+point on a circle for its azimuth; an event vector is nine scores. What follows from these is
+derived, so that a sampled event vector is consistent in itself.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hitools.core.batch import EventBatch
+from hitools.core.errors import InputError
+from hitools.core.features import (
+    COUNT_COLUMNS,
+    EVENT_COLUMNS,
+    EVENT_INDEX,
+    PARTICLE_INDEX,
+    Float32Array,
+    FloatArray,
+    wrap_angle,
+)
+from hitools.core.quantiles import QuantileMap
+from hitools.core.scaling import Mended
+
+EVENT_SCORES: Final = (
+    "n_particles",
+    "mean_pt",
+    "q_along",
+    "q_across",
+    "b",
+    "n_coll",
+    "n_part",
+    "mean_eta",
+    "mean_phi",
+)
+"""Event features of the model: Q in units of its random walk, means in units of their spread."""
+
+PARTICLE_SCORES: Final = ("pt", "eta", "x", "y")
+"""Particle features of the model: normal scores, and the azimuth from psi_2 on a circle."""
+
+SUMS: Final = ("q_x", "q_y", "pt", "eta", "phi")
+"""Sums over particles that an event vector fixes, in the event plane."""
+
+_CIRCLE: Final = math.sqrt(2)
+"""Radius: unit variance in x and in y."""
+
+_UNIFORM_STD: Final = math.pi / math.sqrt(3)
+_MOST_PARTICLES: Final = 20_000_000
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Scores in the event plane.
+
+    Attributes:
+        events: map of each of EVENT_SCORES but q_across: q_along holds the one of |Q|.
+        pt: map of ln pT.
+        eta: map of eta.
+        limits: lowest and highest value of the count columns, b and mean_pt in the training events.
+        eta_max: |eta| limit of the selection.
+        pt_min: lowest pT in GeV/c: of the selection or, where that is lower, the lowest seen.
+        pt_max: highest possible pT, by the beam energy's order: ten times the highest seen.
+        scales: a typical contribution of a particle to each of SUMS.
+    """
+
+    name: ClassVar[str] = "aligned"
+
+    events: dict[str, QuantileMap]
+    pt: QuantileMap
+    eta: QuantileMap
+    limits: dict[str, tuple[float, float]]
+    eta_max: float
+    pt_min: float
+    pt_max: float
+    scales: tuple[float, ...]
+
+    @classmethod
+    def fit(
+        cls,
+        batches: Iterable[EventBatch],
+        *,
+        log_columns: Iterable[str] = (),
+        eta_max: float | None = None,
+        pt_min: float = 0.0,
+    ) -> "Aligned":
+        """Measure the maps on training events. See Representation.
+
+        Raises InputError for no particles at all, a value that is not finite, or log_columns: the
+        maps do not need them.
+        """
+        if tuple(log_columns):
+            raise InputError("scaling: --log has no use with the representation 'aligned'")
+        events: list[Float32Array] = []
+        particles: list[Float32Array] = []
+        n_particles = 0
+        for batch in batches:
+            events.append(batch.events[batch.n_particles > 0])
+            if n_particles < _MOST_PARTICLES:
+                columns = [PARTICLE_INDEX["pt"], PARTICLE_INDEX["eta"]]
+                particles.append(batch.particles[:, columns])
+                n_particles += len(batch.particles)
+        if not n_particles:
+            raise InputError("scaling: the training events hold no particles")
+        vectors = np.concatenate(events).astype(np.float64)
+        pt, eta = np.concatenate(particles).astype(np.float64).T
+        if not (np.isfinite(vectors).all() and np.isfinite(pt).all() and np.isfinite(eta).all()):
+            raise InputError("scaling: a training event has a value that is not finite")
+        quantities = _event_quantities(torch.from_numpy(vectors))
+        maps = {
+            name: QuantileMap.fit(quantities[name].numpy(), "normal")
+            for name in EVENT_SCORES
+            if not name.startswith("q_")
+        }
+        length = torch.hypot(quantities["q_along"], quantities["q_across"]).numpy()
+        maps["q_along"] = QuantileMap.fit(length, "rayleigh")
+        pt_rms = math.sqrt(float(np.mean(pt**2)))
+        pt_std = max(float(pt.std()), 1e-6 * pt_rms)
+        return cls(
+            events=maps,
+            pt=QuantileMap.fit(np.log(pt)),
+            eta=QuantileMap.fit(eta),
+            limits={
+                name: (
+                    float(vectors[:, EVENT_INDEX[name]].min()),
+                    float(vectors[:, EVENT_INDEX[name]].max()),
+                )
+                for name in ("mean_pt", "b", *COUNT_COLUMNS)
+            },
+            eta_max=max(float(np.abs(eta).max()), eta_max or 0.0),
+            pt_min=max(pt_min, float(pt.min())),
+            pt_max=10 * float(pt.max()),
+            scales=(
+                pt_rms / math.sqrt(2),
+                pt_rms / math.sqrt(2),
+                pt_std,
+                max(float(eta.std()), 1e-6),
+                _UNIFORM_STD,
+            ),
+        )
+
+    def with_ranges_of(self, other: "Aligned") -> "Aligned":
+        """See Representation."""
+        return Aligned(
+            self.events,
+            self.pt,
+            self.eta,
+            other.limits,
+            other.eta_max,
+            other.pt_min,
+            other.pt_max,
+            self.scales,
+        )
+
+    @property
+    def n_event_features(self) -> int:
+        """9."""
+        return len(EVENT_SCORES)
+
+    @property
+    def n_particle_features(self) -> int:
+        """4."""
+        return len(PARTICLE_SCORES)
+
+    # To model space ----------------------------------------------------------------------------
+
+    def encode(self, events: Tensor, particles: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+        """See Representation."""
+        counts = offsets.diff().to(particles.device)
+        psi = torch.repeat_interleave(
+            events[:, EVENT_INDEX["psi_2"]], counts, output_size=len(particles)
+        )
+        phi = particles[:, PARTICLE_INDEX["phi"]] - psi
+        return self.encode_events(events), torch.stack(
+            [
+                self.pt.encode(particles[:, PARTICLE_INDEX["pt"]].log()),
+                self.eta.encode(particles[:, PARTICLE_INDEX["eta"]]),
+                _CIRCLE * phi.cos(),
+                _CIRCLE * phi.sin(),
+            ],
+            dim=1,
+        )
+
+    def encode_events(self, events: Tensor) -> Tensor:
+        """See Representation."""
+        quantities = _event_quantities(events)
+        columns = {
+            name: self.events[name].encode(quantities[name])
+            for name in EVENT_SCORES
+            if not name.startswith("q_")
+        }
+        along, across = quantities["q_along"], quantities["q_across"]
+        length = torch.hypot(along, across)
+        stretch = self.events["q_along"].encode(length) / length.clamp(min=1e-12)
+        columns |= {"q_along": along * stretch, "q_across": across * stretch}
+        return torch.stack([columns[name] for name in EVENT_SCORES], dim=1)
+
+    # Back --------------------------------------------------------------------------------------
+
+    def decode_events(self, z: Tensor) -> tuple[Float32Array, int]:
+        """See Representation.
+
+        Counts are rounded, values outside the range of the training events moved into it; sum_pt,
+        Q and psi_2 follow from the rest.
+        """
+        scores = dict(zip(EVENT_SCORES, z.float().unbind(1), strict=True))
+        values = {
+            name: self.events[name].decode(scores[name]).double().cpu().numpy()
+            for name in EVENT_SCORES
+            if not name.startswith("q_")
+        }
+        outside = np.zeros(len(z), bool)
+        for name, (low, high) in self.limits.items():
+            if name == "mean_pt":
+                values[name] = np.exp(values[name])
+            if name in COUNT_COLUMNS:
+                values[name] = np.rint(values[name])
+            inside = np.clip(values[name], low, high)
+            outside |= inside != values[name]
+            values[name] = inside
+        n = np.maximum(values["n_particles"], 1)
+        length, psi = (one.double().cpu().numpy() for one in self._q_vector(z.float()))
+        q = np.clip(length * np.sqrt(n), 0, n) * values["mean_pt"]
+        values |= {
+            "sum_pt": n * values["mean_pt"],
+            "q_x": q * np.cos(2 * psi),
+            "q_y": q * np.sin(2 * psi),
+            "psi_2": psi,
+            "mean_eta": np.clip(values["mean_eta"] / np.sqrt(n), -self.eta_max, self.eta_max),
+            "mean_phi": np.clip(values["mean_phi"] / np.sqrt(n), -np.pi, np.pi),
+        }
+        columns = [values[name] for name in EVENT_COLUMNS]
+        return np.stack(columns, axis=1).astype(np.float32), int(outside.sum())
+
+    def _q_vector(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """|Q| in units of sqrt(N) mean_pt, and psi_2, each (n_events,)."""
+        along, across = z[:, EVENT_SCORES.index("q_along")], z[:, EVENT_SCORES.index("q_across")]
+        length = self.events["q_along"].decode(torch.hypot(along, across)).clamp(min=0)
+        return length, torch.atan2(across, along) / 2
+
+    def decode_particles(
+        self, x: Tensor, events: Float32Array, counts: np.ndarray
+    ) -> tuple[FloatArray, FloatArray, FloatArray, Mended]:
+        """See Representation."""
+        x = x.float()
+        log_pt = self.pt.decode(x[:, 0]).double().cpu().numpy()
+        eta = self.eta.decode(x[:, 1]).double().cpu().numpy()
+        psi = np.repeat(events[:, EVENT_INDEX["psi_2"]].astype(np.float64), counts)
+        phi = wrap_angle(torch.atan2(x[:, 3], x[:, 2]).double().cpu().numpy() + psi)
+        low, high = math.log(self.pt_min), math.log(self.pt_max)
+        outside_pt = (log_pt < low) | (log_pt > high)
+        outside_eta = np.abs(eta) > self.eta_max
+        mended = Mended(pt=int(outside_pt.sum()), eta=int(outside_eta.sum()))
+        pt = np.exp(np.clip(log_pt, low, high))
+        return pt, np.clip(eta, -self.eta_max, self.eta_max), phi, mended
+
+    def momenta(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See Representation; phi is measured from psi_2."""
+        return self.pt.decode(x[:, 0]).exp(), torch.atan2(x[:, 3], x[:, 2])
+
+    def event_plane(self, z: Tensor) -> Tensor:
+        """See Representation: 0, as particles are turned into it."""
+        return torch.zeros_like(z[:, 0])
+
+    # Sums --------------------------------------------------------------------------------------
+
+    def condition(self, z: Tensor) -> Tensor:
+        """(n_events, 8): event features that do not depend on the direction of the event plane."""
+        rows = dict(zip(EVENT_SCORES, z.unbind(1), strict=True))
+        length = torch.hypot(rows.pop("q_along"), rows.pop("q_across"))
+        return torch.stack([*rows.values(), length], dim=1)
+
+    def contributions(self, x: Tensor, psi: Tensor) -> Tensor:
+        """(n_total, 5): what particles add to each of SUMS, in units of `scales`.
+
+        Args:
+            x: (n_total, 4) particles in model space.
+            psi: (n_total,) psi_2 of their events: mean_phi is an average in the laboratory.
+        """
+        pt = self.pt.decode(x[:, 0].clamp(-5, 5)).exp()
+        phi = torch.atan2(x[:, 3], x[:, 2])
+        eta = self.eta.decode(x[:, 1].clamp(-5, 5))
+        parts = [
+            pt * torch.cos(2 * phi),
+            pt * torch.sin(2 * phi),
+            pt,
+            eta,
+            torch.remainder(phi + psi + math.pi, 2 * math.pi) - math.pi,
+        ]
+        return torch.stack([part / s for part, s in zip(parts, self.scales, strict=True)], dim=1)
+
+    def turn_of(self, z: Tensor) -> Tensor:
+        """(n_events,) psi_2, by which events are turned in the laboratory."""
+        return self._q_vector(z)[1]
+
+    def totals(self, z: Tensor, n_particles: Tensor) -> Tensor:
+        """What the event vector says of each of SUMS, (n_events, 5) in units of `scales`."""
+        rows = dict(zip(EVENT_SCORES, z.unbind(1), strict=True))
+        n = n_particles.to(z.dtype)
+        root = n.sqrt()
+        mean_pt = self.events["mean_pt"].decode(rows["mean_pt"]).exp()
+        length, _ = self._q_vector(z)
+        parts = [
+            length * root * mean_pt,
+            torch.zeros_like(n),
+            n * mean_pt,
+            root * self.events["mean_eta"].decode(rows["mean_eta"]),
+            root * self.events["mean_phi"].decode(rows["mean_phi"]),
+        ]
+        return torch.stack([one / s for one, s in zip(parts, self.scales, strict=True)], dim=1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """See Representation."""
+        return {
+            "name": self.name,
+            "events": {name: one.to_dict() for name, one in self.events.items()},
+            "pt": self.pt.to_dict(),
+            "eta": self.eta.to_dict(),
+            "limits": {name: list(pair) for name, pair in self.limits.items()},
+            "eta_max": self.eta_max,
+            "pt_min": self.pt_min,
+            "pt_max": self.pt_max,
+            "scales": list(self.scales),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Aligned":
+        """See Representation."""
+        return cls(
+            {name: QuantileMap.from_dict(one) for name, one in values["events"].items()},
+            QuantileMap.from_dict(values["pt"]),
+            QuantileMap.from_dict(values["eta"]),
+            {name: (float(low), float(high)) for name, (low, high) in values["limits"].items()},
+            float(values["eta_max"]),
+            float(values["pt_min"]),
+            float(values["pt_max"]),
+            tuple(map(float, values["scales"])),
+        )
+
+
+def _event_quantities(events: Tensor) -> dict[str, Tensor]:
+    """(n_events, 11) to the (n_events,) quantity behind each of EVENT_SCORES.
+
+    Counts are spread over the interval that rounds to them, by the last digits of other columns:
+    numbers that belong to the event, so that encoding stays a function.
+    """
+    column = {name: events[:, i] for name, i in EVENT_INDEX.items()}
+    n = column["n_particles"].clamp(min=1)
+    root = n.sqrt()
+    walk = root * column["mean_pt"]
+    return {
+        "n_particles": column["n_particles"] + _last_digits(column["sum_pt"], 512),
+        "mean_pt": column["mean_pt"].log(),
+        "q_along": column["q_x"] / walk,
+        "q_across": column["q_y"] / walk,
+        "b": column["b"],
+        "n_coll": column["n_coll"] + _last_digits(column["mean_eta"], 16384),
+        "n_part": column["n_part"] + _last_digits(column["mean_phi"], 16384),
+        "mean_eta": column["mean_eta"] * root,
+        "mean_phi": column["mean_phi"] * root,
+    }
+
+
+def _last_digits(values: Tensor, scale: int) -> Tensor:
+    """A number in [-1/2, 1/2) that nothing else depends on."""
+    phase = values.double() * scale
+    return (phase - phase.floor()).to(values.dtype) - 0.5

@@ -1,0 +1,39 @@
+"""The networks by kind: what a model folder or a preset names, built for its representation."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hitools.core.errors import InputError
+from hitools.core.nets.config import NetConfig
+from hitools.core.nets.model import Denoiser
+from hitools.core.nets.rotary_config import RotaryConfig
+from hitools.core.nets.rotary_net import RotaryNet
+from hitools.core.scaling import Representation
+
+NetworkConfig = NetConfig | RotaryConfig
+Network = Denoiser | RotaryNet
+
+CONFIGS: dict[str, type[NetworkConfig]] = {one.kind: one for one in (NetConfig, RotaryConfig)}
+
+
+def config_from_dict(values: Mapping[str, Any]) -> NetworkConfig:
+    """Sizes as config.json holds them. Raises InputError for an unknown kind or setting."""
+    settings = dict(values)
+    kind = settings.pop("kind", NetConfig.kind)
+    if kind not in CONFIGS:
+        raise InputError(f"network: kind {kind!r}, expected one of {', '.join(CONFIGS)}")
+    return CONFIGS[kind].from_dict(settings)
+
+
+def build(config: NetworkConfig, representation: Representation) -> Network:
+    """A network with random weights. Raises InputError where the two do not go together."""
+    from hitools.core.aligned import Aligned
+
+    if isinstance(config, NetConfig):
+        return Denoiser(config)
+    if not isinstance(representation, Aligned):
+        raise InputError(
+            f"network: kind {config.kind!r} goes with the representation {Aligned.name!r}, "
+            f"not {representation.name!r}"
+        )
+    return RotaryNet(config, representation)

@@ -1,0 +1,63 @@
+"""Sizes of the rotary network; stored in a model's config.json."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
+
+from hitools.core.errors import InputError
+from hitools.core.nets.rotary import N_TURNED
+
+
+@dataclass(frozen=True)
+class RotaryConfig:
+    """Sizes of both branches.
+
+    Attributes:
+        width: channels of a particle inside the network.
+        n_heads: attention heads.
+        head_width: channels of a head; the positions take the first 24.
+        n_blocks: transformer blocks.
+        n_feedbacks: how often, evenly between the blocks, what the sums still miss is fed back;
+            once more at the end. 0 leaves out all of it.
+        event_width: channels of the event branch.
+        n_event_blocks: its residual blocks.
+    """
+
+    kind: ClassVar[str] = "rotary"
+
+    width: int = 96
+    n_heads: int = 2
+    head_width: int = 32
+    n_blocks: int = 5
+    n_feedbacks: int = 2
+    event_width: int = 128
+    n_event_blocks: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that do not fit together."""
+        if self.head_width < 2 * N_TURNED or self.head_width % 2:
+            raise InputError(
+                f"network: head_width {self.head_width}, expected an even number, "
+                f"at least {2 * N_TURNED}"
+            )
+        if not 0 <= self.n_feedbacks < self.n_blocks:
+            raise InputError(f"network: n_feedbacks {self.n_feedbacks}, expected fewer than blocks")
+
+    @property
+    def feedback_blocks(self) -> tuple[int, ...]:
+        """Blocks before which the shortfall is fed back."""
+        places = range(1, self.n_feedbacks + 1)
+        return tuple(-(-self.n_blocks * place // (self.n_feedbacks + 1)) for place in places)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"kind": self.kind, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RotaryConfig":
+        """The inverse of to_dict. Raises InputError for a name that is not a field."""
+        known = {name: value for name, value in values.items() if name != "kind"}
+        unknown = set(known) - {field.name for field in fields(cls)}
+        if unknown:
+            raise InputError(f"network: unknown settings {', '.join(sorted(unknown))}")
+        return cls(**known)

@@ -1,0 +1,134 @@
+"""Monotone maps between a quantity and a score of known distribution: made from its quantiles.
+
+A network that sees the scores has the one-dimensional distribution right from the start, tails
+included, and only dependences are left to learn.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hitools.core.features import Float64Array, FloatArray
+
+Law = Literal["normal", "rayleigh"]
+
+N_KNOTS: Final = 161
+LARGEST_SCORE: Final = 6.0
+"""Knots reach to where a normal number lies once in 10^9; beyond, the map goes on in a line."""
+
+_LEAST_STEP: Final = 1e-6
+"""Of a value, to the next knot: a few digits of float32, for a flat map has no inverse."""
+
+
+@dataclass(frozen=True)
+class QuantileMap:
+    """A piecewise linear map value -> score, increasing, through equal probabilities.
+
+    Attributes:
+        law: distribution of the scores: standard normal, or the length of a two-dimensional
+            standard normal vector (Rayleigh).
+        values: value at each knot; the knots' scores are evenly spaced.
+    """
+
+    law: Law
+    values: tuple[float, ...]
+    _tensors: dict[torch.device, Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def fit(cls, sample: FloatArray, law: Law = "normal") -> "QuantileMap":
+        """From a sample.
+
+        Args:
+            sample: (n,) values, n at least 1, finite; lengths, from 0 on, for "rayleigh".
+            law: of the scores.
+        """
+        ordered = np.sort(np.asarray(sample, np.float64))
+        if law == "rayleigh":
+            ordered = np.concatenate([[0.0], ordered])
+        n = len(ordered)
+        # Beyond the sample's own extremes the last slope that the data show goes on.
+        reach = float(_score_at(np.array([1 - 0.5 / n]), law)[0])
+        scores = _scores(law)
+        inside = np.clip(scores, -reach if law == "normal" else 0.0, reach)
+        ranks = _probability(inside, law) * n - 0.5
+        values = np.interp(ranks, np.arange(n), ordered)
+        values = _continued(scores, values, inside)
+        for k in range(1, len(values)):
+            values[k] = max(values[k], values[k - 1] + _LEAST_STEP * max(abs(values[k - 1]), 1e-3))
+        return cls(law, tuple(float(f"{value:.9g}") for value in values))
+
+    @property
+    def _first(self) -> float:
+        return -LARGEST_SCORE if self.law == "normal" else 0.0
+
+    @property
+    def _spacing(self) -> float:
+        return (LARGEST_SCORE - self._first) / (len(self.values) - 1)
+
+    def _knots(self, device: torch.device) -> Tensor:
+        if device not in self._tensors:
+            self._tensors[device] = torch.tensor(self.values, device=device)
+        return self._tensors[device]
+
+    def encode(self, values: Tensor) -> Tensor:
+        """Scores of values, of any shape."""
+        knots = self._knots(values.device)
+        right = torch.searchsorted(knots, values.contiguous()).clamp(1, len(knots) - 1)
+        low, high = knots[right - 1], knots[right]
+        return self._first + self._spacing * (right - 1 + (values - low) / (high - low))
+
+    def decode(self, scores: Tensor) -> Tensor:
+        """The inverse of encode."""
+        return self.decode_with_slope(scores)[0]
+
+    def decode_with_slope(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Values, and how fast they rise with the score."""
+        knots = self._knots(scores.device)
+        place = (scores - self._first) / self._spacing
+        left = place.detach().long().clamp(0, len(knots) - 2)
+        low = knots[left]
+        step = knots[left + 1] - low
+        return low + (place - left) * step, step / self._spacing
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return {"law": self.law, "values": list(self.values)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "QuantileMap":
+        """The inverse of to_dict."""
+        return cls(values["law"], tuple(map(float, values["values"])))
+
+
+def _scores(law: Law) -> Float64Array:
+    return np.linspace(-LARGEST_SCORE if law == "normal" else 0.0, LARGEST_SCORE, N_KNOTS)
+
+
+def _probability(scores: Float64Array, law: Law) -> Float64Array:
+    from scipy.special import ndtr
+
+    return ndtr(scores) if law == "normal" else -np.expm1(-(scores**2) / 2)
+
+
+def _score_at(probability: Float64Array, law: Law) -> Float64Array:
+    from scipy.special import ndtri
+
+    return ndtri(probability) if law == "normal" else np.sqrt(-2 * np.log1p(-probability))
+
+
+def _continued(scores: Float64Array, values: Float64Array, inside: Float64Array) -> Float64Array:
+    """Where scores lie beyond the sample, values along the line through its outer knots."""
+    values = values.copy()
+    known = np.flatnonzero(scores == inside)
+    if len(known) < 2:
+        return values
+    width = min(8, len(known) - 1)
+    for edge, inner in ((known[0], known[width]), (known[-1], known[-1 - width])):
+        slope = (values[edge] - values[inner]) / (scores[edge] - scores[inner])
+        beyond = scores < scores[edge] if edge < inner else scores > scores[edge]
+        values[beyond] = values[edge] + slope * (scores[beyond] - scores[edge])
+    return values

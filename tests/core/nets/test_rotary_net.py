@@ -1,0 +1,153 @@
+"""The rotary network: what it must not depend on, what it closes on, its sizes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from hitools.core.aligned import SUMS, Aligned
+from hitools.core.errors import InputError
+from hitools.core.nets.config import NetConfig
+from hitools.core.nets.layout import Layout
+from hitools.core.nets.model import Denoiser
+from hitools.core.nets.networks import build, config_from_dict
+from hitools.core.nets.rotary_config import RotaryConfig
+from hitools.core.nets.rotary_net import RotaryNet
+from hitools.core.scaling import Standardised
+from tests.core.nets.support import offsets_of
+
+TINY = RotaryConfig(width=16, n_heads=1, head_width=24, n_blocks=2, n_feedbacks=1, event_width=16)
+
+
+@pytest.fixture(scope="module")
+def scaling(oo):
+    return Aligned.fit([oo], eta_max=2.5)
+
+
+@pytest.fixture
+def model(scaling) -> RotaryNet:
+    return lively(TINY, scaling)
+
+
+def lively(config: RotaryConfig, scaling: Aligned) -> RotaryNet:
+    """No weight is zero: every part matters."""
+    torch.manual_seed(0)
+    model = RotaryNet(config, scaling)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.1)
+    return model.eval()
+
+
+def example(counts: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(4)
+    return (
+        torch.randn(sum(counts), 4, generator=generator),
+        torch.rand(len(counts), generator=generator),
+        torch.randn(len(counts), 9, generator=generator),
+        offsets_of(counts),
+    )
+
+
+def test_an_event_does_not_notice_what_it_is_batched_with(model, oo):
+    counts = oo.n_particles[:30].tolist()
+    x, t, events, offsets = example(counts)
+    with torch.no_grad():
+        together = model.particle_velocity(x, t, events, offsets).split(counts)
+        for k in range(30):
+            one = slice(k, k + 1)
+            rows = slice(offsets[k], offsets[k + 1])
+            alone = model.particle_velocity(x[rows], t[one], events[one], offsets_of([counts[k]]))
+            difference = (alone - together[k]).norm() / together[k].norm()
+            assert float(difference) <= 1e-6
+        event_alone = model.event_velocity(events[:1], t[:1])
+        torch.testing.assert_close(
+            model.event_velocity(events, t)[:1], event_alone, rtol=1e-5, atol=1e-6
+        )
+
+
+def test_particles_have_no_order(model):
+    x, t, events, offsets = example([40, 25])
+    order = torch.cat([torch.randperm(40), 40 + torch.randperm(25)])
+    with torch.no_grad():
+        out = model.particle_velocity(x, t, events, offsets)
+        shuffled = model.particle_velocity(x[order], t, events, offsets)
+    torch.testing.assert_close(shuffled, out[order], rtol=1e-4, atol=1e-4)
+
+
+def test_empty_events_and_lone_particles_pass_through(model):
+    x, t, events, offsets = example([0, 1, 30, 0, 2, 0])
+    out = model.particle_velocity(x, t, events, offsets)
+    assert out.shape == x.shape
+    assert out.isfinite().all()
+    nothing = model.particle_velocity(x[:0], t[:2], events[:2], torch.tensor([0, 0, 0]))
+    assert nothing.shape == (0, 4)
+
+
+def test_every_parameter_learns(model):
+    x, t, events, offsets = example([12, 30])
+    velocity, estimates = model.particle_outputs(x, t, events, offsets)
+    assert [tuple(one.shape) for one in estimates] == [(42, len(SUMS))] * 2
+    (velocity.square().sum() + model.event_velocity(events, t).square().sum()).backward()
+    assert all(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+def test_the_shortfall_is_what_the_estimates_miss_of_the_event_vector(model, scaling, oo):
+    """Clean real particles, trusted as they are: they add up to their event vector."""
+    real = oo.take(np.flatnonzero(oo.n_particles > 20))
+    z, x = scaling.encode(
+        *(torch.from_numpy(a) for a in (real.events, real.particles, real.offsets))
+    )
+    layout = Layout.from_offsets(torch.from_numpy(real.offsets), torch.device("cpu"))
+    plain = scaling.contributions(x, layout.spread(scaling.turn_of(z)))
+    totals = scaling.totals(z, layout.n_particles)
+    place = model.shortfalls[0]
+    with torch.no_grad():
+        place.trust.bias.fill_(50.0)
+        place.estimate.weight.zero_()
+        place.estimate.bias.zero_()
+        hidden = torch.randn(len(x), TINY.width)
+        condition = torch.zeros(len(z), TINY.width)
+        missing, estimate = place(hidden, plain, condition, totals, layout)
+    torch.testing.assert_close(estimate, plain)
+    spread = layout.n_particles.sqrt()[:, None]
+    assert float((missing / spread).abs().max()) < 0.02
+
+
+def test_without_feedback_nothing_is_estimated(scaling):
+    model = lively(RotaryConfig(16, 1, 24, 2, n_feedbacks=0, event_width=16), scaling)
+    x, t, events, offsets = example([9, 3])
+    velocity, estimates = model.particle_outputs(x, t, events, offsets)
+    assert estimates == []
+    assert velocity.isfinite().all()
+
+
+def test_feedback_is_spread_over_the_blocks():
+    assert RotaryConfig(n_blocks=5, n_feedbacks=2).feedback_blocks == (2, 4)
+    assert RotaryConfig(n_blocks=6, n_feedbacks=1).feedback_blocks == (3,)
+    assert RotaryConfig(n_feedbacks=0).feedback_blocks == ()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [({"head_width": 8}, "head_width 8"), ({"n_feedbacks": 9}, "n_feedbacks 9")],
+)
+def test_sizes_that_do_not_fit_are_refused(sizes, words):
+    with pytest.raises(InputError, match=words):
+        RotaryConfig(**sizes)
+
+
+def test_configurations_find_their_network(scaling, oo):
+    for config, network in ((NetConfig(), Denoiser), (TINY, RotaryNet)):
+        again = config_from_dict(json.loads(json.dumps(config.to_dict())))
+        assert again == config
+        assert type(build(again, scaling)) is network
+    assert config_from_dict({"width": 64}) == NetConfig(width=64)  # written before there were kinds
+    with pytest.raises(InputError, match="kind 'perceptron'"):
+        config_from_dict({"kind": "perceptron"})
+    with pytest.raises(InputError, match="unknown settings depth"):
+        config_from_dict({"kind": "rotary", "depth": 3})
+    with pytest.raises(InputError, match="goes with the representation 'aligned'"):
+        build(TINY, Standardised.fit([oo], eta_max=2.5))

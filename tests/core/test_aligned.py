@@ -1,0 +1,127 @@
+"""The event-plane representation on real events: its inverse, its sums, its distributions."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from hitools.core.aligned import EVENT_SCORES, SUMS, Aligned
+from hitools.core.errors import InputError
+from hitools.core.features import EVENT_COLUMNS, EVENT_INDEX, segment_sums, wrap_angle
+from hitools.core.representations import representation_from_dict
+from tests.core.toys import toy_events
+
+MEAN_PT, B, MEAN_ETA, Q_LENGTH = 1, 2, 5, 7
+"""Columns of Aligned.condition."""
+
+
+@pytest.fixture(scope="module")
+def real(oo):
+    return oo.take(oo.n_particles > 0)
+
+
+@pytest.fixture(scope="module")
+def scaling(real):
+    return Aligned.fit([real], eta_max=2.5)
+
+
+def encoded(scaling, batch):
+    return scaling.encode(
+        torch.from_numpy(batch.events),
+        torch.from_numpy(batch.particles),
+        torch.from_numpy(batch.offsets),
+    )
+
+
+def test_decoding_inverts_encoding(scaling, real):
+    z, x = encoded(scaling, real)
+    events, n_mended = scaling.decode_events(z)
+    assert n_mended <= 3
+    for name in ("n_coll", "n_part", "n_particles"):
+        np.testing.assert_array_equal(events[:, EVENT_INDEX[name]], real.event(name))
+    several = real.n_particles > 2  # |Q| of one or two particles is a knot of its own
+    for name in EVENT_COLUMNS:
+        column, expected = events[several, EVENT_INDEX[name]], real.event(name)[several]
+        scale = np.abs(expected).max()
+        if name == "psi_2":
+            np.testing.assert_allclose(np.cos(2 * (column - expected)), 1, atol=1e-6)
+        else:
+            np.testing.assert_allclose(column, expected, atol=2e-3 * scale, err_msg=name)
+    pt, eta, phi, _ = scaling.decode_particles(x, real.events, real.n_particles)
+    np.testing.assert_allclose(pt, real.particle("pt"), rtol=1e-4)
+    np.testing.assert_allclose(eta, real.particle("eta"), atol=1e-4)
+    np.testing.assert_allclose(wrap_angle(phi - real.particle("phi")), 0, atol=1e-5)
+
+
+def test_particles_add_up_to_what_their_event_vector_says(scaling, real):
+    """The sums that the network closes on, from the particles and from the event vector."""
+    z, x = encoded(scaling, real)
+    psi = np.repeat(real.event("psi_2"), real.n_particles)
+    inside = np.abs(x[:, :2].numpy()).max(1) < 5
+    assert inside.all()
+    contributions = scaling.contributions(x, torch.from_numpy(psi)).numpy()
+    sums = segment_sums(contributions, real.offsets)
+    totals = scaling.totals(z, torch.from_numpy(real.n_particles)).numpy()
+    spread = np.sqrt(real.n_particles)
+    for k, name in enumerate(SUMS):
+        # Against the statistical spread of such a sum.
+        assert np.abs((sums - totals)[:, k] / spread).max() < 0.02, name
+
+
+def test_decoded_event_vectors_are_consistent_in_themselves(scaling):
+    z = torch.randn(500, len(EVENT_SCORES), generator=torch.Generator().manual_seed(1))
+    events, _ = scaling.decode_events(z)
+    column = {name: events[:, i].astype(np.float64) for name, i in EVENT_INDEX.items()}
+    np.testing.assert_allclose(column["sum_pt"], column["n_particles"] * column["mean_pt"], 1e-5)
+    np.testing.assert_allclose(
+        np.arctan2(column["q_y"], column["q_x"]) / 2, column["psi_2"], atol=1e-4
+    )
+    assert (np.hypot(column["q_x"], column["q_y"]) <= 1.001 * column["sum_pt"]).all()
+    assert (column["n_particles"] >= 1).all()
+
+
+def test_scores_of_events_and_particles_are_normal():
+    """On a sample large enough to tell; the map was made from another."""
+    scaling = Aligned.fit([toy_events(4000, seed=1)], eta_max=2.5)
+    z, x = encoded(scaling, toy_events(4000, seed=2))
+    for k, name in enumerate(EVENT_SCORES):
+        assert stats.kstest(z[:, k].numpy(), "norm").statistic < 0.045, name
+    for k in (0, 1):
+        assert stats.kstest(x[::7, k].numpy(), "norm").statistic < 0.01
+    assert torch.hypot(x[:, 2], x[:, 3]).numpy() == pytest.approx(np.sqrt(2), abs=1e-5)
+
+
+def test_turning_an_event_changes_nothing_but_its_psi_2(scaling, real):
+    from hitools.core.symmetry import transformed
+
+    turned = transformed(real, np.full(len(real), 0.1, np.float32))
+    z, x = encoded(scaling, real)
+    z_turned, x_turned = encoded(scaling, turned)
+    # psi_2 is known up to half a turn.
+    sign = torch.sign((x[:, 2:] * x_turned[:, 2:]).sum(1, keepdim=True))
+    torch.testing.assert_close(x_turned[:, 2:] * sign, x[:, 2:], rtol=0, atol=1e-3)
+    # What the particle branch is told depends on no direction, but for mean_phi.
+    for k in (MEAN_PT, B, MEAN_ETA, Q_LENGTH):
+        torch.testing.assert_close(
+            scaling.condition(z_turned)[:, k], scaling.condition(z)[:, k], rtol=0, atol=5e-3
+        )
+
+
+def test_it_survives_json(scaling, real):
+    again = representation_from_dict(json.loads(json.dumps(scaling.to_dict())))
+    assert again == scaling
+    z, _ = encoded(again, real)
+    assert z.isfinite().all()
+
+
+def test_events_that_cannot_be_measured_are_refused():
+    with pytest.raises(InputError, match="no particles"):
+        Aligned.fit([])
+    with pytest.raises(InputError, match="--log"):
+        Aligned.fit([toy_events(10)], log_columns=("pt",))
+    broken = toy_events(10)
+    broken.particles[3, 3] = np.nan
+    with pytest.raises(InputError, match="not finite"):
+        Aligned.fit([broken])
