@@ -3,7 +3,8 @@
     python benchmarks/training.py EVENTS.h5 [--device cuda] [--preset paper quick] [--json]
 
 Each row is a process of its own. "padded" is the same network with every event in 1024 slots and
-dense masked attention (padded.py); its output is the packed network's. On the CPU rates are per
+dense masked attention (padded.py), for networks of the paper's kind; its output is the packed
+network's. On the CPU rates are per
 second of processor time of one core, on a GPU per second. Training is hi-train's own loop, data
 feeding and optimiser included, after a warm-up; sampling is hi-sample's generator with the preset's
 solver, for as many particles as real events have. bf16 and torch.compile stand beside float32,
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,20 +61,22 @@ def read(path: Path, n_events: int) -> "EventBatch":
 
 def fitted(events: "EventBatch", options: "TrainingOptions") -> "Representation":
     """The preset's representation of these events."""
-    from hitools.core.scaling import REPRESENTATIONS
+    from hitools.core.representations import REPRESENTATIONS
 
     kind = REPRESENTATIONS[options.representation]
     return kind.fit([events], log_columns=options.log_columns, eta_max=2.5)
 
 
-def network(options: "TrainingOptions", way: str) -> Any:
+def network(options: "TrainingOptions", representation: "Representation", way: str) -> Any:
     """The preset's network with random weights."""
     import torch
 
-    from hitools.core.nets.model import Denoiser
+    from hitools.core.nets.networks import build
 
     torch.manual_seed(0)
-    return (PaddedDenoiser if way == "padded" else Denoiser)(options.network)
+    if way == "padded":
+        return PaddedDenoiser(options.network)
+    return build(options.network, representation)
 
 
 def train(
@@ -104,24 +108,30 @@ def train(
             else:
                 waiting[0] = now.line["waiting_fraction"]
 
+        representation = fitted(events, options)
         objective = Objective(
-            fitted(events, options),
+            representation,
             NoiseKey.of(1, "training event"),
             NoiseKey.of(1, "training particles"),
-            options.psi_weight,
-            autocast_for(options.precision, accelerator.device),
+            psi_weight=options.psi_weight,
+            sums_weight=options.sums_weight,
+            event_times=options.event_times,
+            autocast=autocast_for(options.precision, accelerator.device),
         )
+        symmetry_key = NoiseKey.of(1, "training symmetry") if options.symmetries else None
+        sharing = Sharing(options.batch, 0, 1, key, symmetry_key)
         plan = Plan(
             options=options,
             total_steps=WARM_UP_STEPS + steps + 1,
-            feed=FileFeed(TrainingData(events, rows, few), Sharing(options.batch, 0, 1, key), 1),
+            feed=FileFeed(TrainingData(events, rows, few), sharing, 1),
             validation=lambda: [Sharing(len(few), 0, 1, key).step(events, few, few, 0)],
             objective=objective,
             validation_objective=objective,
         )
         folder = ModelFolder(name)
         folder.state_folder.mkdir()
-        Trainer(plan, network(options, way), folder, accelerator).run(report)
+        model = network(options, representation, way)
+        Trainer(plan, model, folder, accelerator).run(report)
     timed = [mark for mark in marks if mark[0] >= WARM_UP_STEPS]
     (first, start), (last, end) = timed[0], timed[-1]
     return {
@@ -142,15 +152,16 @@ def sample(
     from hitools.core.nets.compiling import compile_network
     from hitools.core.processes import accelerated, autocast_for
 
+    representation = fitted(events, options)
     config = ModelConfig(
         network=options.network,
-        representation=fitted(events, options),
+        representation=representation,
         meta=EventMeta(system="O-O"),
         training={},
         data={"n_particles": int(events.offsets[-1]), "n_train": len(events)},
         sampling={},
     )
-    model = network(options, way)
+    model = network(options, representation, way)
     if options.compile:
         compile_network(model)
     with accelerated() as accelerator:
@@ -225,6 +236,15 @@ def padded_share(events: "EventBatch", batch: int, device: str) -> float:
     return 1 - real / slots
 
 
+def ways_of(preset: str, asked: Sequence[str]) -> list[str]:
+    """Of those asked for, the ways that the preset's network can be computed in."""
+    from hitools.core.nets.config import NetConfig
+    from hitools.core.training.options import PRESETS
+
+    paper_s_kind = isinstance(PRESETS[preset].network, NetConfig)
+    return [way for way in asked if way != "padded" or paper_s_kind]
+
+
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -258,7 +278,7 @@ def main() -> None:
         for word in (f"--{name}", str(getattr(options, name)))
     ]
     for preset in options.preset:
-        for way in options.ways:
+        for way in ways_of(preset, options.ways):
             command = [sys.executable, __file__, str(options.events), *sizes]
             command += ["--preset", preset, "--way", way]
             print(f"{preset}, {way} ...", file=sys.stderr, end="\r")
