@@ -85,22 +85,23 @@ def main(
             launch("hitools.cmd.sample", processes)
 
         from dataclasses import astuple, replace
+        from functools import partial
 
         from hitools.core.generator import Generator, Sampling
         from hitools.core.modelfolder import ModelFolder
-        from hitools.core.processes import accelerated, autocast_for, in_order, summed
+        from hitools.core.processes import accelerated, autocast_for, from_first, in_order, summed
         from hitools.core.scaling import Mended
 
         network, config = ModelFolder(model).read_model()
-        vectors = None
-        if like is not None:
-            vectors = _event_vectors(like)
-            n_events = len(vectors) if n_events is None else n_events
         given = {name: value for name, value in solving.items() if value is not None}
         stored: EventVectors = "particles" if recompute else "generated"
         lineage = Lineage(seed=seed, keep=not no_provenance)
         meta = lineage.stamp(replace(config.meta, event_vectors=stored))
         with accelerated() as accelerator:
+            vectors = None
+            if like is not None:
+                vectors = from_first(accelerator, partial(_event_vectors, like))
+                n_events = len(vectors) if n_events is None else n_events
             generator = Generator(
                 network,
                 config,

@@ -55,6 +55,19 @@ def agreed(accelerator: Accelerator, work: Callable[[], T]) -> T:
     return result
 
 
+def from_first(accelerator: Accelerator, work: Callable[[], T]) -> T:
+    """What the first process makes, in all of them: standard input can be read only once.
+
+    An InputError there is one in all.
+    """
+    made = agreed(accelerator, lambda: [work()] if accelerator.is_main_process else [])
+    if accelerator.num_processes == 1:
+        return made[0]
+    parcel = [made]
+    torch.distributed.broadcast_object_list(parcel)
+    return parcel[0][0]
+
+
 def in_order(
     accelerator: Accelerator, blocks: Sequence[range], make: Callable[[range], EventBatch]
 ) -> Generator[EventBatch, None, None]:

@@ -124,11 +124,14 @@ def test_like_takes_the_vectors_of_a_file_or_a_stream(run, pipe, tmp_path, model
     like = read_all(tmp_path / "like.h5")
     np.testing.assert_array_equal(like.events, few.events)
     assert not np.array_equal(like.particles, few.particles)
-    line = f"hi-cat {source} --head 4 | hi-sample -m {model} --like - -n 9 -o nine.h5 "
-    assert pipe(line + " ".join(STEPS)).returncode == 0
-    np.testing.assert_array_equal(
-        read_all(tmp_path / "nine.h5").events, few.events[np.arange(9) % 4]
-    )
+    for processes in (1, 2):  # of which only one can read the stream
+        result = pipe(
+            f"hi-cat {source} --head 4 | hi-sample -m {model} --like - -n 9 -j {processes} "
+            f"-o nine{processes}.h5 {' '.join(STEPS)}"
+        )
+        assert result.returncode == 0, result.stderr
+        nine = read_all(tmp_path / f"nine{processes}.h5")
+        np.testing.assert_array_equal(nine.events, few.events[np.arange(9) % 4])
 
 
 def test_select_draws_until_it_holds(run, tmp_path, model):

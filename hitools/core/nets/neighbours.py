@@ -16,8 +16,12 @@ DEFAULT_TILE_ELEMENTS = 1 << 25
 """Distances held at once; on the CPU they stay in the second-level cache."""
 
 LENGTH_RATIO = {"cpu": 1.0}
-DEFAULT_LENGTH_RATIO = 1.5
-"""Longest over shortest event searched together. A GPU pads to spare kernels, the CPU does not."""
+DEFAULT_LENGTH_RATIO = 1.2
+"""Longest over shortest event searched together. A GPU pads to spare kernels, the CPU does not.
+
+With 1.2 some 6 to 8% of the slots of O-O events are padding, with 1.5 it was 15 to 18%. It is the
+only padding anywhere: all else runs on packed particles.
+"""
 
 DIRECT_DIMENSIONS = 3
 """Up to here distances come from differences; beyond, from a matrix product."""

@@ -248,7 +248,9 @@ class Trainer:
         progress, epoch = self._progress, self._progress.epoch
         validation = self._validate()
         total = self._total(validation)
-        best = math.isfinite(total) and (progress.best is None or total < progress.best)
+        if not math.isfinite(total):
+            self._diverged()
+        best = progress.best is None or total < progress.best
         training = means(epoch.sums)
         particles, n_passes = epoch.sums[-len(COUNTS) :]
         line = {

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from hitools.core.batch import EventBatch
 from hitools.core.nets import neighbours
 from hitools.core.nets.layout import Layout
-from hitools.core.nets.neighbours import nearest_neighbours
+from hitools.core.nets.neighbours import nearest_neighbours, similar_events
 from tests.core.nets.support import offsets_of
 
 K = 10
@@ -64,3 +65,18 @@ def test_particles_on_one_spot_are_neighbours_of_each_other():
     layout = Layout.from_offsets(torch.tensor([0, 3]), torch.device("cpu"))
     indices, _ = nearest_neighbours(torch.ones(3, 2), layout, 2)
     assert [set(row) for row in indices.tolist()] == [{1, 2}, {0, 2}, {0, 1}]
+
+
+@pytest.mark.parametrize("n_events", [16, 64, 120])
+def test_a_gpu_searches_real_events_with_less_than_a_tenth_of_padding(oo: EventBatch, n_events):
+    """The only padded slots anywhere; on the CPU there are none."""
+    counts = np.sort(oo.n_particles[:n_events])[::-1]
+    offsets = offsets_of([int(count) for count in counts])
+    layout = Layout.from_offsets(offsets, torch.device("cpu"))
+    shares = {}
+    for device in ("cpu", "cuda"):
+        groups = [counts for _, counts in similar_events(layout, device)]
+        slots = sum(len(group) * max(group) for group in groups)
+        shares[device] = 1 - sum(sum(group) for group in groups) / slots
+    assert shares["cpu"] == 0
+    assert shares["cuda"] < 0.1

@@ -186,6 +186,18 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_spoils_nothing(few, tmp_pat
     assert folder.read_state()[1]["step"] == 4
 
 
+def test_a_validation_loss_that_is_not_finite_stops_the_run_too(few, tmp_path):
+    """The average of the weights can be spoilt while the weights are not."""
+    folder = train(few, tmp_path / "model", stop_after=4)
+    state, progress = folder.read_state()
+    folder.write_state(state | {"average.head.out.bias": torch.full((6,), torch.nan)}, progress)
+    metrics = folder.read_metrics()
+    with pytest.raises(InputError, match="no longer finite at step 6; the weights of epoch 1"):
+        train(few, tmp_path / "model")
+    assert folder.read_metrics() == metrics
+    assert folder.read_state()[1]["step"] == 5
+
+
 def test_stage_2_begins_with_the_weights_of_another_model(few, oo, tmp_path):
     first = train(few, tmp_path / "first")
     more = EventBatch.concatenate([few, oo.take(np.flatnonzero(oo.n_particles > 500))])

@@ -1,0 +1,100 @@
+"""The benchmarks measure what they say, and run."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from tests.conftest import script
+from tests.core.nets.support import SMALL, lively, random_events
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        [sys.executable, str(BENCHMARKS / f"{name}.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def test_the_padded_network_computes_what_the_packed_one_does(monkeypatch):
+    """Else the comparison of their speed would compare different work."""
+    padded = load("padded")
+    monkeypatch.setattr(padded, "N_MAX", 50)
+    model = lively(SMALL)
+    slow = padded.PaddedDenoiser(SMALL)
+    slow.load_state_dict(model.state_dict())
+    x, t, events, offsets = random_events([40, 1, 3, 17])
+    packed, dense = (one.particle_velocity(x, t, events, offsets) for one in (model, slow))
+    assert (packed - dense).norm() <= 1e-5 * packed.norm()
+    gradients = [
+        torch.autograd.grad(out.square().sum(), one.body.embed_hidden.weight)[0]
+        for one, out in ((model, packed), (slow, dense))
+    ]
+    assert (gradients[0] - gradients[1]).norm() <= 1e-4 * gradients[0].norm()
+    with pytest.raises(ValueError, match="an event of 51 particles"):
+        slow.particle_velocity(*random_events([51]))
+
+
+def test_speeds_are_measured_next_to_the_padded_way(oo_path):
+    sizes = ("--batch", 2, "--steps", 1, "--samples", 2)
+    result = run(
+        *("training", oo_path, "--preset", "quick", *sizes, "--ways", "packed", "padded", "--json")
+    )
+    measured = json.loads(result.stdout)
+    packed, padded = measured["rows"]
+    for work in ("train", "sample"):
+        assert packed[work]["events_per_s"] > 2 * padded[work]["events_per_s"] > 0
+    assert 0 <= packed["train"]["waiting_fraction"] < 1
+    assert measured["padded_slots"]["packed"] == 0
+    assert 0.7 < measured["padded_slots"]["padded"] < 1
+
+
+def test_closure_is_tabled_by_solver_and_evaluations(oo_path, tmp_path):
+    network = ["width=8", "n_heads=2", "n_blocks=1", "n_head_blocks=1"]
+    subprocess.run(
+        [script("hi-train"), str(oo_path), "-o", str(tmp_path / "model"), "--preset", "quick"]
+        + ["--steps", "2", "--batch", "8"]
+        + [word for setting in network for word in ("--net", setting)],
+        capture_output=True,
+        check=True,
+    )
+    output, plot = tmp_path / "solvers.md", tmp_path / "solvers.png"
+    result = run(
+        *("solvers", tmp_path / "model", oo_path, "-n", 6, "-o", output, "--plot", plot),
+        *("--solvers", "heun", "ddpm", "--grids", "uniform", "--evaluations", 2, 16),
+    )
+    assert result.stdout == output.read_text()
+    lines = [line.split("|")[1:-1] for line in result.stdout.splitlines() if "|" in line]
+    header, _, *rows = [[cell.strip() for cell in line] for line in lines]
+    assert [row[:3] for row in rows] == [
+        ["reference", "", ""],
+        ["heun", "uniform", "2"],
+        ["heun", "uniform", "16"],
+        ["ddpm", "uniform", "2"],
+        ["ddpm", "uniform", "16"],
+    ]
+    error = header.index("rms d ln pT")
+    assert float(rows[2][error]) < float(rows[1][error])  # more evaluations, nearer to the flow
+    assert rows[3][error] == ""
+    assert plot.read_bytes().startswith(b"\x89PNG")
