@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from hitools.core.aligned import Aligned
 from hitools.core.batch import EventBatch
 from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.errors import InputError
@@ -16,6 +17,8 @@ from hitools.core.generator import Generator, Sampling
 from hitools.core.modelfolder import ModelConfig
 from hitools.core.nets.config import NetConfig
 from hitools.core.nets.model import Denoiser
+from hitools.core.nets.rotary_config import RotaryConfig
+from hitools.core.nets.rotary_net import RotaryNet
 from hitools.core.scaling import Standardised
 from hitools.core.selection import Selection
 from tests.core.nets.support import random_events
@@ -80,6 +83,25 @@ def test_event_k_depends_on_seed_and_k_alone(config, solver):
     alone = generator(config, sampling=sampling, budget=20)
     for k in (0, 4, 11):
         assert_same(alone.make(range(k, k + 1)), whole[k : k + 1])
+
+
+def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(few, config):
+    scaling = Aligned.fit([few], eta_max=2.5)
+    sizes = RotaryConfig(16, 1, 24, n_blocks=2, n_feedbacks=1, event_width=16)
+    rotary = replace(config, representation=scaling, network=sizes)
+    torch.manual_seed(3)
+    model = RotaryNet(sizes, scaling)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    whole = joined(generator(rotary, model).sample(12))
+    alone = generator(rotary, model, budget=20)
+    for k in (0, 4, 11):
+        assert_same(alone.make(range(k, k + 1)), whole[k : k + 1])
+    # What the event vector fixes is what the vector itself says, before any particle.
+    assert (
+        np.abs(whole.event("sum_pt") / whole.event("mean_pt") / whole.n_particles - 1).max() < 1e-5
+    )
 
 
 @pytest.mark.parametrize(("steps", "grid"), [(3, "uniform"), (32, "uniform"), (8, "cosine")])

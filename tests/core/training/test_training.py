@@ -13,6 +13,7 @@ from hitools.core.errors import InputError
 from hitools.core.format.meta import EventMeta, Selection
 from hitools.core.modelfolder import ModelFolder
 from hitools.core.nets.config import NetConfig
+from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.training.options import PRESETS, TrainingOptions, differences
 from hitools.core.training.start import Sources, Start, prepared
 
@@ -65,11 +66,28 @@ def same_weights(one: ModelFolder, other: ModelFolder) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("optimiser", ["lion", "adamw"])
+ROTARY = replace(
+    PRESETS["rotary"],
+    network=RotaryConfig(16, 1, 24, n_blocks=2, n_feedbacks=1, event_width=16),
+    epochs=3,
+    batch=5,
+    validation_fraction=0.25,
+    save_seconds=0,
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        replace(OPTIONS, optimiser="lion", psi_weight=0.1),
+        replace(OPTIONS, psi_weight=0.1),
+        replace(ROTARY, psi_weight=0.1),
+    ],
+    ids=["lion", "adamw", "rotary"],
+)
 def test_a_run_that_was_stopped_again_and_again_ends_with_the_bits_of_one_that_was_not(
-    few, tmp_path, optimiser
+    few, tmp_path, options
 ):
-    options = replace(OPTIONS, optimiser=optimiser, psi_weight=0.1)
     whole = train(few, tmp_path / "whole", options)
     for _ in range(5):
         pieces = train(few, tmp_path / "pieces", options, stop_after=2)
@@ -97,6 +115,20 @@ def test_training_learns_and_keeps_the_average_of_the_best_epoch(few, tmp_path):
         for name, weight in folder.read_weights().items():
             assert torch.equal(weight, tensors[f"average.{name}"])
     assert all(0 <= line["waiting_fraction"] < 1 for line in metrics)
+
+
+def test_stage_two_of_the_rotary_network_takes_the_weights_and_the_new_maps(few, oo, tmp_path):
+    first = train(few, tmp_path / "first", ROTARY, stop_after=4)
+    other = oo.take(np.flatnonzero(oo.n_particles > 150)[:20])
+    options = replace(ROTARY, rate=1e-12)
+    second = train(other, tmp_path / "second", options, start=Start(first, "recompute"))
+    assert second.read_config().representation != first.read_config().representation
+    for name, weight in first.read_weights().items():
+        torch.testing.assert_close(second.read_weights()[name], weight, rtol=0, atol=1e-6)
+    kept = train(other, tmp_path / "kept", options, start=Start(first, "keep"))
+    mine, theirs = (one.read_config().representation for one in (kept, first))
+    assert mine.pt == theirs.pt
+    assert mine.limits["n_particles"][1] == other.n_particles.max()
 
 
 def test_the_average_follows_its_definition(few, tmp_path):
