@@ -10,12 +10,19 @@ from hitools.core.batch import EventBatch
 from hitools.core.features import FloatArray
 
 
-def transformed(batch: EventBatch, numbers: FloatArray) -> EventBatch:
+def mirrors_eta(system: str | None) -> bool:
+    """Whether eta -> -eta is a symmetry: of "Pb-Pb", not of "p-Pb" or what is not known."""
+    one, _, other = (system or "").partition("-")
+    return one == other != ""
+
+
+def transformed(batch: EventBatch, numbers: FloatArray, *, mirror_eta: bool) -> EventBatch:
     """Every event turned around the beam by any angle, and mirrored in phi and in eta or not.
 
     Args:
         batch: the events.
         numbers: (n_events,) uniform in [0, 1): an event's transformation is a function of its own.
+        mirror_eta: whether eta may be mirrored.
 
     Returns:
         The same events in another orientation, all columns computed anew.
@@ -29,7 +36,7 @@ def transformed(batch: EventBatch, numbers: FloatArray) -> EventBatch:
 
     return EventBatch.from_particles(
         batch.particle("pt"),
-        batch.particle("eta") * spread(1.0 - 2.0 * (which % 2)),
+        batch.particle("eta") * spread(1.0 - 2.0 * (which % 2) * mirror_eta),
         batch.particle("phi") * spread(1.0 - 2.0 * (which // 2)) + spread(turn),
         batch.n_particles,
         batch.event("b"),

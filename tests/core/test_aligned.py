@@ -96,7 +96,7 @@ def test_scores_of_events_and_particles_are_normal():
 def test_turning_an_event_changes_nothing_but_its_psi_2(scaling, real):
     from hitools.core.symmetry import transformed
 
-    turned = transformed(real, np.full(len(real), 0.1, np.float32))
+    turned = transformed(real, np.full(len(real), 0.1, np.float32), mirror_eta=True)
     z, x = encoded(scaling, real)
     z_turned, x_turned = encoded(scaling, turned)
     # psi_2 is known up to half a turn.

@@ -74,6 +74,7 @@ class Sharing:
         n_processes: of how many.
         time_key: stream of the diffusion times.
         symmetry_key: stream of the turns and reflections of events; None leaves them as they are.
+        mirror_eta: whether eta may be mirrored.
     """
 
     batch: int
@@ -81,6 +82,7 @@ class Sharing:
     n_processes: int
     time_key: NoiseKey
     symmetry_key: NoiseKey | None = None
+    mirror_eta: bool = False
 
     def step(self, events: EventBatch, rows: IntArray, index: IntArray, turn: int) -> Step:
         """This process's part of the step of these rows of events."""
@@ -91,7 +93,7 @@ class Sharing:
         batch = events.take(rows[mine])
         if self.symmetry_key is not None:
             numbers = uniforms(self.symmetry_key, torch.from_numpy(index[mine]), turn)
-            batch = transformed(batch, numbers.numpy())
+            batch = transformed(batch, numbers.numpy(), mirror_eta=self.mirror_eta)
         return Step(
             batch=batch,
             index=index[mine],

@@ -23,10 +23,12 @@ from hitools.core.features import IntArray
 from hitools.core.format.meta import EventMeta
 from hitools.core.modelfolder import ModelConfig, ModelFolder
 from hitools.core.nets.networks import Network, build
+from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.noise import NoiseKey
 from hitools.core.processes import accelerated, agreed, autocast_for
 from hitools.core.representations import REPRESENTATIONS
 from hitools.core.scaling import Representation
+from hitools.core.symmetry import mirrors_eta
 from hitools.core.training.data import TrainingData, memory_limit, open_packed, pack, split
 from hitools.core.training.feed import Feed, FileFeed, Sharing, Step, StreamFeed
 from hitools.core.training.loop import Plan, Trainer
@@ -150,24 +152,37 @@ def _prepare(
     begun = agreed(accelerator, lambda: folder.read_config() if folder.begun() else None)
     initial = agreed(accelerator, lambda: start.model.read_model() if start.model else None)
     if initial is not None:
-        options = replace(options, network=initial[1].network)
+        options = replace(
+            options,
+            network=initial[1].network,
+            representation=initial[1].representation.name,
+        )
+    if options.sums_weight and not isinstance(options.network, RotaryConfig):
+        raise InputError(
+            f"training: the preset {options.preset!r} has a loss on sums, which a network of kind "
+            f"{options.network.kind!r} does not estimate: take --preset paper, or --sums-loss 0"
+        )
+    fresh: Iterator[EventBatch] = iter(())
+    if sources.is_stream:
+        data, fresh = _first_of_stream(sources, options, accelerator)
+    else:
+        data = agreed(accelerator, lambda: _read(sources, options, node_data, accelerator))
+    facts = data.describe() | {"stream": sources.is_stream}
+    meta = sources.meta()
     sharing = Sharing(
         options.batch * accelerator.num_processes,
         accelerator.process_index,
         accelerator.num_processes,
         NoiseKey.of(options.seed, "training time"),
         NoiseKey.of(options.seed, "training symmetry") if options.symmetries else None,
+        mirrors_eta(meta.system),
     )
+    feed: Feed
     if sources.is_stream:
-        data, fresh = _first_of_stream(sources, options, accelerator)
-        feed: Feed = StreamFeed(fresh, sharing, options.epoch_steps)
-        facts = data.describe() | {"stream": True}
+        feed = StreamFeed(fresh, sharing, options.epoch_steps)
     else:
-        data = agreed(accelerator, lambda: _read(sources, options, node_data, accelerator))
         feed = FileFeed(data, sharing, options.seed)
-        facts = data.describe() | {"stream": False}
 
-    meta = sources.meta()
     if begun is not None:
         agreed(accelerator, lambda: _refuse_another_run(folder, begun, options, facts))
         representation = begun.representation

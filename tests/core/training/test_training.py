@@ -131,6 +131,16 @@ def test_stage_two_of_the_rotary_network_takes_the_weights_and_the_new_maps(few,
     assert mine.limits["n_particles"][1] == other.n_particles.max()
 
 
+def test_stage_two_keeps_the_kind_of_its_model(few, tmp_path):
+    """The paper's network has no part for the loss on sums: said before the first step."""
+    first = train(few, tmp_path / "first", OPTIONS, stop_after=4)
+    with pytest.raises(InputError, match="take --preset paper, or --sums-loss 0"):
+        train(few, tmp_path / "second", ROTARY, start=Start(first))
+    second = train(few, tmp_path / "third", replace(ROTARY, sums_weight=0.0), start=Start(first))
+    assert second.read_config().network == first.read_config().network
+    assert second.read_config().representation.name == "standardised"
+
+
 def test_the_average_follows_its_definition(few, tmp_path):
     """Average of weights after two steps, from the weights after each."""
     options = replace(OPTIONS, ema=0.7)
