@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
     parser.add_argument("--solver")
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--output", type=Path, help="JSON to this file, and nothing printed")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a line")
     options = parser.parse_args()
     given = {name: getattr(options, name) for name in ("solver", "steps")}
@@ -120,6 +121,9 @@ def main() -> None:
         options.precision,
         {name: value for name, value in given.items() if value is not None},
     )
+    if options.output is not None:
+        options.output.write_text(json.dumps(found, indent=1) + "\n")
+        return
     if options.json:
         print(json.dumps(found, indent=1))
         return

@@ -192,30 +192,28 @@ def _measure(
     pair = [steps.folder / "reference.h5", steps.folder / "sample.h5"]
     names = [path.name for path in pair]
     classifying = ["--seeds", str(options.seeds), "--max-events", str(options.max_events)]
-    steps.run("flow", ["hi-flow", *names, "-q", "--json=flow.json"], pair, ["flow.json"])
-    halves = _floor_of_flow(floor, options.reference)
-    words = ["hi-report", *names, "-o", "report", "-q", "-j", str(options.workers), *classifying]
-    quick = [name for name in options.classifiers if name != "transformer"]
-    words += [word for name in quick for word in ("--classifier", name)]
-    if not quick:
-        words += ["--skip", "classify"]
-    steps.run("report", words, pair, ["report/report.json", "report/report.html"])
-    costs, classifiers, remarks = [], [], []
+    results: dict[str, Any] = {"classifiers": [], "costs": []}
+    remarks = []
     try:
+        steps.run("flow", ["hi-flow", *names, "-q", "--json=flow.json"], pair, ["flow.json"])
+        results["flow"] = _read(steps.folder / "flow.json")
+        results["flow_floor"] = _floor_of_flow(floor, options.reference)
         for device in ("cpu", *(("cuda",) if _has_gpu() else ())):
-            # One by one: what was measured before the time is over counts.
-            costs.append(  # noqa: PERF401
-                _cost(steps, folder, device, model_files, solving, options)
-            )
+            results["costs"].append(_cost(steps, folder, device, model_files, solving, options))
+        words = ["hi-report", *names, "-o", "report", "-q", "-j", str(options.workers)]
+        quick = [name for name in options.classifiers if name != "transformer"]
+        words += [*classifying, *(word for name in quick for word in ("--classifier", name))]
+        words += [] if quick else ["--skip", "classify"]
+        steps.run("report", words, pair, ["report/report.json", "report/report.html"])
+        results["report"] = _read(steps.folder / "report/report.json")
         if "transformer" in options.classifiers:
             words = ["hi-classify", *names, "--classifier", "transformer", *classifying]
             words += ["-q", "--json=transformer.json", "--plot", "transformer.pdf"]
             steps.run("transformer", words, pair, ["transformer.json", "transformer.pdf"])
-            classifiers.append(_read(steps.folder / "transformer.json"))
+            results["classifiers"].append(_read(steps.folder / "transformer.json"))
     except OutOfTimeError as late:
         remarks.append(f"Not all was measured in the time given: {late}.")
-    report, flow = (_read(steps.folder / name) for name in ("report/report.json", "flow.json"))
-    return numbers(report, flow, halves, classifiers, costs), remarks
+    return numbers(**results), remarks
 
 
 def _floor_of_flow(floor: Steps, reference: Path) -> dict[str, Any]:

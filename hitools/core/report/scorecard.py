@@ -137,8 +137,8 @@ AIMS: Final = (
 
 
 def numbers(
-    report: Mapping[str, Any],
-    flow: Mapping[str, Any],
+    report: Mapping[str, Any] | None = None,
+    flow: Mapping[str, Any] | None = None,
     flow_floor: Mapping[str, Any] | None = None,
     classifiers: Sequence[Mapping[str, Any]] = (),
     costs: Sequence[Mapping[str, Any]] = (),
@@ -152,6 +152,7 @@ def numbers(
         classifiers: hi-classify --json, more classifiers than the report has.
         costs: what benchmarks/cost.py --json prints, of a CPU core and of a GPU.
     """
+    report = report or {"quantities": [], "sections": {}}
     everything = [*report["quantities"], *(q for one in classifiers for q in one["quantities"])]
     listed = {q["name"]: _number(q) for q in everything}
     found = {aim.key: listed[aim.key] for aim in AIMS if aim.key in listed}
@@ -159,14 +160,14 @@ def numbers(
         if f"auc.{name}" in found:
             p = listed[f"p_value.{name}"]
             found[f"auc.{name}"] = _noted(found[f"auc.{name}"], f"p = {p.value:.2g}")
-    n_events = tuple(flow["n_events"])
-    if "w1.part" in found:
-        found["w1.part.large"] = _large(found["w1.part"], n_events)
+    if flow is not None and "w1.part" in found:
+        found["w1.part.large"] = _large(found["w1.part"], flow["n_events"])
     if "jets.pt.within_10" in found and "jets" in report["sections"]:
         found["jets.pt.within_10"] = _jets(
             found["jets.pt.within_10"], report["sections"]["jets"]["n_jets"]
         )
-    found |= _flow(flow, flow_floor)
+    if flow is not None:
+        found |= _flow(flow, flow_floor)
     for cost in costs:
         device = "cpu" if cost["device"] == "cpu" else "cuda"
         found[device] = Number(
