@@ -16,9 +16,10 @@ it was killed, which it cannot do with a pipe.
 Time. --minutes counts the time that this command runs, all its starts together: kill it at any
 moment and start the same again, in slices of any length. Each part has a share of the time (SHARES)
 and hi-train is given as many steps as its measured speed fits into it; a part that is slower than
-measured is ended at its share, with the best weights so far. Events of a work folder are made once:
-the same command with another --name and --preset trains on the same files for the same time, which
-is what two presets have to be compared by.
+measured is ended at its share, with the best weights so far. Where the time is over before all was
+measured, the same command with more --minutes measures the rest. Events of a work folder are made
+once: the same command with another --name and --preset trains on the same files for the same time,
+which is what two presets have to be compared by.
 """
 
 import argparse
@@ -80,7 +81,8 @@ class Making:
         self.shared = Record(self.work / "events.json")
         self.record = Record(self.folder / "progress.json")
         self.clock = Clock(self.record)
-        self.total = 60 * self.record.decide("minutes", lambda: options.minutes)
+        minutes = max(options.minutes, self.record.get("minutes", 0.0))
+        self.total = 60 * self.record.put("minutes", minutes)
         self.shares = SHARES_OF_LITTLE if self.total < 60 * SMALL_BUDGET else SHARES
         self.children = Children(self.work, self.folder / "log.txt")
         self.factory = Factory(
@@ -138,10 +140,11 @@ class Making:
         words += ["--warmup-epochs", f"{plan['warmup_epochs']:.4g}", *more, *self.options.training]
         left = end - self.clock.used()
         in_time = left > 0 and self.children.run(words, left)
-        if not model.weights_path.exists():
+        if not model.weights_path.exists() and stage == "stage-1":
             raise MakingError(f"{stage}: no epoch ended in its {seconds:.0f} s: more --minutes")
         if not in_time:
-            self.children.say(f"{stage}: ended at its share of the time, with the best weights")
+            kept = "with its best weights" if model.weights_path.exists() else "without an epoch"
+            self.children.say(f"{stage}: ended at its share of the time, {kept}")
         self.record.put(f"{stage} seconds", self.clock.used() - start)
         self.record.put(f"{stage} done", True)
         return model
@@ -212,7 +215,9 @@ class Making:
         for name in ("config.json", "model.safetensors", "metrics.jsonl"):
             shutil.copy(self.model().path / name, shipped / name)
         left = self.shares["evaluation"] * self.total - self.clock.used()
-        n_events = self.record.decide("sample events", lambda: self.affordable(shipped, left))
+        n_events = self.record.decide(
+            f"sample events in {self.total:.0f} s", lambda: self.affordable(shipped, left)
+        )
         effort = _effort(self.total / 60)
         words = ["python", str(SCORECARD), str(shipped.resolve()), "--reference", "held.h5"]
         for name in self.shared.get("stage-2 files"):
