@@ -113,7 +113,9 @@ class Steps:
 
 
 def program(name: str) -> str:
-    """Path of an installed command: of this Python where it has one."""
+    """Path of an installed command: of this Python where it has one; "python" is itself."""
+    if name == "python":
+        return sys.executable
     beside = Path(sys.executable).with_name(name)
     if beside.exists():
         return str(beside)

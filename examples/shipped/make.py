@@ -1,6 +1,7 @@
 """Make a model to ship: events, training, sample, report and card, inside a given time.
 
     bash examples/shipped/make.sh --minutes 25 --output OUT [--preset NAME] [-- OPTIONS OF HI-TRAIN]
+    bash examples/shipped/make.sh --minutes 25 --output OUT -- --precision bf16    (on a GPU)
 
 make.sh finds or makes a Python that has everything and runs this. OUT gets small files only: the
 model's folder as hitools/models/ takes it (with its card), the scorecard, the report and its

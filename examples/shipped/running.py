@@ -107,6 +107,8 @@ class Children:
     def start(self, words: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start one of hitools' commands, or python."""
         program = Path(sys.executable).with_name(words[0])
+        if words[0] == "python":
+            program = Path(sys.executable)
         path = str(program) if program.exists() else shutil.which(words[0])
         if path is None:
             raise MakingError(f"{words[0]}: not installed")
