@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hitools.core.format.images import ImageSource
     from hitools.core.format.meta import EventMeta
     from hitools.core.format.provenance import Chain
+    from hitools.core.modelfolder import ModelFolder
     from hitools.core.summary import ColumnSummary, Summary
 
 
@@ -37,11 +38,16 @@ def _one_input(
 )
 @quiet_option
 def main(source: str, as_json: bool, check: bool, quiet: bool) -> None:
-    """Describe an event or jet file or stream.
+    """Describe an event or jet file or stream, or a trained model.
 
     Counts, system and selection, weights, range and quantiles of every column, and the commands
-    that made it.
+    that made it. Of a model (its folder or its name): events that it learnt from, size, solver.
     """
+    if (model := _model(source)) is not None:
+        if check:
+            raise click.UsageError("--check is for events, not for models")
+        _describe_model(model, source, as_json=as_json)
+        return
     from hitools.core.format.images import ImageSource
     from hitools.core.format.jetfile import is_jet_image
     from hitools.core.format.reader import MAX_PARTICLES, EventReader
@@ -62,6 +68,33 @@ def main(source: str, as_json: bool, check: bool, quiet: bool) -> None:
         _print_events(reader, summary, mismatches if check else None)
     if mismatches:
         raise click.exceptions.Exit(1)
+
+
+def _model(source: str) -> "ModelFolder | None":
+    """The model that the input names, where it is no file or stream."""
+    from pathlib import Path
+
+    if source == "-" or (Path(source).exists() and not Path(source).is_dir()):
+        return None
+    from hitools.core.shipped import find_model, named_models
+
+    return find_model(source) if Path(source).is_dir() or source in named_models() else None
+
+
+def _describe_model(folder: "ModelFolder", source: str, *, as_json: bool) -> None:
+    from hitools.cmd.models import as_dict, print_model
+    from hitools.core.shipped import summarise
+
+    summary = summarise(folder)
+    if as_json:
+        _print_json(_origin(source, summary.meta) | as_dict(summary))
+        return
+    out = console()
+    _print_origin(out, source, summary.meta)
+    print_model(out, summary)
+    if summary.meta.provenance:
+        out.print("\nprovenance")
+        _print_chain(out, summary.meta.provenance)
 
 
 def _read(reader: Any, *, check: bool, quiet: bool) -> tuple["Summary", list[str]]:

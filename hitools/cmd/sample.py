@@ -28,7 +28,9 @@ _SOLVERS = ("ddim", "ddpm", "midpoint", "dpm++2m", "euler", "heun", "ab2")
 
 
 @command("hi-sample")
-@click.option("-m", "--model", metavar="MODEL", required=True, help="Folder of a trained model.")
+@click.option(
+    "-m", "--model", metavar="MODEL", help="A trained model: its folder, or a name of the list."
+)
 @click.option("-n", "--events", "n_events", type=click.IntRange(0), help="How many events.")
 @output_option
 @click.option("--select", metavar="EXPR", help="Only events where EXPR holds: 'b<5'.")
@@ -49,7 +51,7 @@ _SOLVERS = ("ddim", "ddpm", "midpoint", "dpm++2m", "euler", "heun", "ab2")
 @provenance_option
 @quiet_option
 def main(
-    model: str,
+    model: str | None,
     n_events: int | None,
     output: str,
     select: str | None,
@@ -65,6 +67,9 @@ def main(
 ) -> None:
     """Sample events from a trained model.
 
+    Without any of -m, -n and --like: list the models that have a name. With -n alone: sample from
+    the model oo-5360.
+
     The stored event vectors are those that the model generated, unless --recompute asks for those
     of the particles.
     """
@@ -75,6 +80,9 @@ def main(
         from hitools.core.selection import Selection
 
         if n_events is None and like is None:
+            if model is None:
+                _list_models()
+                return
             raise click.UsageError("-n N says how many events")
         if like is not None and select is not None:
             raise InputError(
@@ -88,16 +96,19 @@ def main(
         from functools import partial
 
         from hitools.core.generator import Generator, Sampling
-        from hitools.core.modelfolder import ModelFolder
         from hitools.core.processes import accelerated, autocast_for, from_first, in_order, summed
         from hitools.core.scaling import Mended
+        from hitools.core.shipped import default_model, find_model
 
-        network, config = ModelFolder(model).read_model()
+        folder = find_model(model) if model else default_model()
+        network, config = folder.read_model()
         given = {name: value for name, value in solving.items() if value is not None}
         stored: EventVectors = "particles" if recompute else "generated"
         lineage = Lineage(seed=seed, keep=not no_provenance)
         meta = lineage.stamp(replace(config.meta, event_vectors=stored))
         with accelerated() as accelerator:
+            if model is None and accelerator.is_main_process:
+                say(f"the model is {folder.path.name}, as -m names no other", quiet=quiet)
             vectors = None
             if like is not None:
                 vectors = from_first(accelerator, partial(_event_vectors, like))
@@ -122,6 +133,16 @@ def main(
             mended = Mended(*summed(accelerator, astuple(generator.mended)))
             if accelerator.is_main_process:
                 say(str(mended), quiet=quiet)
+
+
+def _list_models() -> None:
+    from hitools.cmd.models import print_models
+    from hitools.core.shipped import default_model, named_models, summarise
+
+    models = named_models()
+    if not models:
+        default_model()  # says that there are none
+    print_models([summarise(folder) for folder in models.values()])
 
 
 def _write(

@@ -163,10 +163,11 @@ def _train(
     quiet: bool,
 ) -> None:
     from hitools.core.modelfolder import ModelFolder
+    from hitools.core.shipped import find_model
     from hitools.core.training.start import Start, prepared
 
     folder = ModelFolder(output)
-    start = Start(ModelFolder(init) if init else None, scaling)
+    start = Start(find_model(init) if init else None, scaling)
     lineage = Lineage(seed=options.seed, keep=not no_provenance)
     with ExitStack() as stack:
         sources = _sources(inputs, validation, stack, quiet=quiet)

@@ -149,11 +149,11 @@ class ModelFolder:
         }
         write_text(self.config_path, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
-    def read_config(self) -> ModelConfig:
-        """Raises InputError for a folder without a model, or a file that is not one."""
-        from hitools.core.nets.networks import config_from_dict
-        from hitools.core.representations import representation_from_dict
+    def read_values(self) -> dict[str, Any]:
+        """What config.json holds, as plain values; its format and columns are checked.
 
+        Raises InputError for a folder without a model, or a file that is not one.
+        """
         where = str(self.config_path)
         try:
             values = json.loads(self.config_path.read_text())
@@ -174,23 +174,44 @@ class ModelFolder:
         ):
             if tuple(values.get(name, ())) != expected:
                 raise InputError(f"{where}: {name} are not the ones of this hitools")
-        try:
+        return values
+
+    def meta_of(self, values: dict[str, Any]) -> EventMeta:
+        """Of the training events, out of read_values(). Raises InputError where it is damaged."""
+        with self._as_written():
             energy, selection = values["sqrt_s_nn_gev"], values["selection"]
+            return EventMeta(
+                system=values["system"],
+                sqrt_s_nn_gev=math.nan if energy is None else float(energy),
+                selection=None if selection is None else Selection(**selection),
+                provenance=provenance.from_json(
+                    json.dumps(values["provenance"]), str(self.config_path)
+                ),
+            )
+
+    def read_config(self) -> ModelConfig:
+        """Raises InputError for a folder without a model, or a file that is not one."""
+        from hitools.core.nets.networks import config_from_dict
+        from hitools.core.representations import representation_from_dict
+
+        values = self.read_values()
+        with self._as_written():
             return ModelConfig(
                 network=config_from_dict(values["network"]),
                 representation=representation_from_dict(values["representation"]),
-                meta=EventMeta(
-                    system=values["system"],
-                    sqrt_s_nn_gev=math.nan if energy is None else float(energy),
-                    selection=None if selection is None else Selection(**selection),
-                    provenance=provenance.from_json(json.dumps(values["provenance"]), where),
-                ),
+                meta=self.meta_of(values),
                 training=values["training"],
                 data=values["data"],
                 sampling=values["sampling"],
             )
+
+    @contextmanager
+    def _as_written(self) -> Iterator[None]:
+        """Values that are missing or of another kind become an InputError."""
+        try:
+            yield
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{where}: not as hi-train writes it: {error!r}") from None
+            raise InputError(f"{self.config_path}: not as hi-train writes it: {error!r}") from None
 
     # Weights ---------------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """hi-sample as a user runs it: files, streams, conditions, several processes."""
 
+import json
+import shutil
 import subprocess
 import time
 
@@ -12,6 +14,7 @@ from hitools.core.features import event_features
 from hitools.core.format.meta import EventMeta, Selection
 from hitools.core.format.reader import open_events
 from hitools.core.format.writer import open_writer
+from hitools.core.shipped import model_libraries, named_models
 from tests.conftest import assert_one_line_error, read_all, script
 
 STEPS = ("--steps", "2", "--event-steps", "2")
@@ -151,7 +154,7 @@ def test_no_events_are_a_stream_without_events(pipe, model):
 def test_bad_usage_is_one_line(run, model):
     for arguments, words in [
         (("-m", model), ("-n N",)),
-        (("-m", "nowhere", "-n", 1, "-o", "x.h5"), ("nowhere: no model here",)),
+        (("-m", "nowhere", "-n", 1, "-o", "x.h5"), ("nowhere: no model here", "no such folder")),
         (("-m", model, "-n", 1, "--solver", "rk4"), ("rk4",)),
         (("-m", model, "-n", 1, "--select", "c<5"), ("c<5",)),
         (("-m", model, "-n", 1, "-o", "x.h5", "--select", "b>50", *STEPS), ("none of",)),
@@ -165,6 +168,59 @@ def test_bad_usage_is_one_line(run, model):
 def test_a_wrong_option_in_two_processes_is_one_line_too(run, model):
     result = run("hi-sample", "-m", "nowhere", "-n", 4, "-o", "x.h5", "-j", 2)
     assert_one_line_error(result, "nowhere: no model here")
+
+
+@pytest.fixture
+def library(model, tmp_path, monkeypatch):
+    """The same model under the default's name, in a folder of the user's own models."""
+    shutil.copytree(model, tmp_path / "library" / "oo-5360")
+    (tmp_path / "library" / "oo-5360" / "README.md").write_text("# oo-5360\n\nA toy. Not more.\n")
+    monkeypatch.setenv("HITOOLS_MODELS", str(tmp_path / "library"))
+
+
+def test_without_model_and_number_it_lists_what_there_is(run, library):
+    result = run("hi-sample")
+    assert result.returncode == 0
+    assert result.stderr == b""
+    line = next(x for x in result.stdout.decode().splitlines() if x.startswith("oo-5360 "))
+    for word in ("O-O, 5360 GeV", "ab2, 16 steps, 16 evaluations", "A toy."):
+        assert word in line
+
+
+def test_a_number_alone_samples_from_the_default_model_and_says_so(run, pipe, library, model):
+    run("hi-sample", "-m", model, "-n", 6, "-o", "a.h5", "--no-provenance", *STEPS)
+    result = run("hi-sample", "-n", 6, "-o", "b.h5", "--no-provenance", *STEPS)
+    assert result.returncode == 0
+    assert b"the model is oo-5360" in result.stderr
+    assert pipe("cmp a.h5 b.h5").returncode == 0
+    line = f"hi-sample -m oo-5360 -n 3 -q {' '.join(STEPS)} | hi-info --json -"
+    result = pipe(line)
+    assert result.returncode == 0
+    assert b'"n_events": 3,' in result.stdout
+
+
+def test_a_wrong_name_lists_the_right_ones(run, library):
+    assert_one_line_error(run("hi-sample", "-m", "oo-536", "-n", 1), "oo-536: no", "are oo-5360")
+
+
+def test_hi_info_describes_a_model_by_folder_and_by_name(run, library, model):
+    for source in ("oo-5360", model):
+        result = run("hi-info", source)
+        assert result.returncode == 0, result.stderr
+        assert result.stderr == b""
+        assert b"ab2, 16 steps, 16 evaluations" in result.stdout
+        assert b"hi-train few.h5 -o model" in result.stdout
+    found = json.loads(run("hi-info", "oo-5360", "--json").stdout)
+    assert (found["model"], found["description"]) == ("oo-5360", "A toy.")
+    assert found["data"]["n_train"] == 24
+    assert_one_line_error(run("hi-info", "--check", "oo-5360"), "--check")
+
+
+def test_every_shipped_model_samples_events_that_are_sound(pipe):
+    for name in named_models(model_libraries()[-1:]):
+        result = pipe(f"hi-sample -m {name} -n 3 -q | hi-info --check --json -")
+        assert result.returncode == 0, result.stderr
+        assert b'"n_events": 3,' in result.stdout
 
 
 def test_the_command_offers_every_solver_and_grid():

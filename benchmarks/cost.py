@@ -1,0 +1,139 @@
+"""What an event of a model costs: evaluations of the network, and milliseconds.
+
+    python benchmarks/cost.py MODEL [--device cuda] [--json]
+
+Evaluations are counted in the network while events are made. Time on the CPU is processor time of
+one thread, so that other work on the machine does not matter; on a GPU it is wall time. Loading
+the model and the first events are left out; events have the model's own multiplicities.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+
+BLOCKS = {"cpu": 32, "cuda": 4096}
+SECONDS = {"cpu": 30.0, "cuda": 20.0}
+FEWEST_BLOCKS = 3
+
+
+def measure(
+    name: str, device_name: str, seconds: float, precision: str, changes: dict[str, Any]
+) -> dict[str, Any]:
+    """Cost of an event.
+
+    Args:
+        name: of the model, or its folder.
+        device_name: "cpu" or "cuda".
+        seconds: to measure for, at least; three blocks of events always.
+        precision: float32 or bf16.
+        changes: to the solver that the model's config.json names.
+    """
+    import numpy as np
+    import torch
+
+    from hitools.core.generator import Generator, Sampling
+    from hitools.core.processes import autocast_for
+    from hitools.core.shipped import find_model
+
+    torch.set_num_threads(1)
+    device = torch.device(device_name)
+    network, config = find_model(name).read_model()
+    sampling = Sampling(seed=1, **(config.sampling | changes))
+    calls = {"event_velocity": 0, "particle_velocity": 0}
+    for method in calls:
+        setattr(network, method, _counting(getattr(network, method), method, calls))
+    generator = Generator(
+        network, config, sampling, device, autocast=autocast_for(precision, device)
+    )
+    generator.make(range(1))
+    counted = dict(calls)
+    block = BLOCKS[device_name]
+    clock = time.process_time if device_name == "cpu" else time.perf_counter
+    generator.make(range(1, 1 + block))
+    per_event: list[float] = []
+    n_particles, start, first = 0, clock(), 1 + block
+    while clock() - start < seconds or len(per_event) < FEWEST_BLOCKS:
+        before = clock()
+        made = generator.make(range(first, first + block))  # ends on the host: it has waited
+        per_event.append(1000 * (clock() - before) / block)
+        n_particles += len(made.particles)
+        first += block
+    n_events = block * len(per_event)
+    return {
+        "model": name,
+        "device": device_name,
+        "device_name": _device_name(device_name),
+        "precision": precision,
+        "solver": f"{sampling.solver}, {sampling.steps} steps",
+        "sampling": asdict(sampling),
+        "evaluations": counted["particle_velocity"],
+        "event_evaluations": counted["event_velocity"],
+        "n_events": n_events,
+        "particles_per_event": n_particles / n_events,
+        "ms_per_event": float(np.mean(per_event)),
+        "ms_per_event_error": float(np.std(per_event, ddof=1) / len(per_event) ** 0.5),
+    }
+
+
+def _counting(method: Any, name: str, calls: dict[str, int]) -> Any:
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls[name] += 1
+        return method(*args, **kwargs)
+
+    return counted
+
+
+def _device_name(device: str) -> str:
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"one core of {names[0] if names else platform.machine()}"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", metavar="MODEL", help="folder or name")
+    parser.add_argument("--device", choices=list(BLOCKS), default="cpu")
+    parser.add_argument("--seconds", type=float, help="to measure for")
+    parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
+    parser.add_argument("--solver")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--output", type=Path, help="JSON to this file, and nothing printed")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a line")
+    options = parser.parse_args()
+    given = {name: getattr(options, name) for name in ("solver", "steps")}
+    found = measure(
+        options.model,
+        options.device,
+        SECONDS[options.device] if options.seconds is None else options.seconds,
+        options.precision,
+        {name: value for name, value in given.items() if value is not None},
+    )
+    if options.output is not None:
+        options.output.write_text(json.dumps(found, indent=1) + "\n")
+        return
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return
+    print(
+        f"{found['model']}: {found['evaluations']} evaluations, "
+        f"{found['ms_per_event']:.2f} +- {found['ms_per_event_error']:.2f} ms an event of "
+        f"{found['particles_per_event']:.0f} particles ({found['solver']}, {found['precision']}, "
+        f"{found['device_name']})"
+    )
+
+
+if __name__ == "__main__":
+    main()

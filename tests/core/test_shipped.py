@@ -1,0 +1,145 @@
+"""Models by name, and that every model which the package ships is whole and says what it is."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from hitools.core.diffusion.solvers import SOLVERS
+from hitools.core.errors import InputError
+from hitools.core.format.meta import EventMeta, Selection
+from hitools.core.format.provenance import make_step
+from hitools.core.modelfolder import ModelConfig, ModelFolder
+from hitools.core.nets.config import NetConfig
+from hitools.core.nets.model import Denoiser
+from hitools.core.scaling import Standardised
+from hitools.core.shipped import (
+    CARD,
+    EVALUATIONS_PER_STEP,
+    OWN_MODELS,
+    default_model,
+    find_model,
+    model_libraries,
+    named_models,
+    summarise,
+)
+
+TINY = NetConfig(width=8, n_heads=2, n_blocks=1, n_head_blocks=1)
+
+
+@pytest.fixture
+def library(tmp_path, oo):
+    """A folder with two models and two things that are none."""
+    library = tmp_path / "library"
+    step = make_step((), "hi-train", "0.1.0", "hi-train oo.h5 -o m", 1, "2026-01-01T00:00:00Z")
+    folder = ModelFolder(library / "oo-5360")
+    with folder.locked():
+        folder.write_config(
+            ModelConfig(
+                network=TINY,
+                representation=Standardised.fit([oo], eta_max=2.5),
+                meta=EventMeta("O-O", 5360.0, Selection(), "particles", (step,)),
+                training={"preset": "quick"},
+                data={"n_train": 3, "n_validation": 1, "n_particles": 30},
+                sampling={"solver": "heun", "steps": 8},
+            )
+        )
+        folder.write_weights(Denoiser(TINY).state_dict())
+    (folder.path / CARD).write_text("# oo-5360\n\nMinimum-bias O-O\nevents. And more.\n\n| table |")
+    shutil.copytree(folder.path, library / "a-copy")
+    (library / "a-copy" / CARD).unlink()
+    (library / "a-copy" / "model.safetensors").unlink()
+    (library / "empty").mkdir()
+    (library / "file").write_text("")
+    return library
+
+
+def test_models_are_found_by_name_in_alphabetical_order(library):
+    assert list(named_models([library])) == ["a-copy", "oo-5360"]
+    assert find_model("oo-5360", [library]).path == library / "oo-5360"
+    assert default_model([library]).path == library / "oo-5360"
+
+
+def test_an_earlier_library_wins(library, tmp_path):
+    shutil.copytree(library / "oo-5360", tmp_path / "mine" / "oo-5360")
+    models = named_models([tmp_path / "mine", library, tmp_path / "nowhere"])
+    assert list(models) == ["a-copy", "oo-5360"]
+    assert models["oo-5360"].path == tmp_path / "mine" / "oo-5360"
+
+
+def test_the_library_of_the_environment_comes_first(library, monkeypatch):
+    shipped = model_libraries()
+    monkeypatch.setenv(OWN_MODELS, str(library))
+    assert model_libraries() == (library, *shipped)
+
+
+def test_a_folder_of_that_path_wins_and_a_file_does_not(library, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-copy").mkdir()
+    (tmp_path / "oo-5360").write_text("no folder")
+    assert find_model("a-copy", [library]).path.resolve() == tmp_path / "a-copy"
+    assert find_model("oo-5360", [library]).path == library / "oo-5360"
+
+
+def test_a_name_that_is_neither_is_one_sentence_with_the_names(library, tmp_path):
+    with pytest.raises(InputError, match=r"^oo: no model here: no such folder, .*a-copy, oo-5360$"):
+        find_model("oo", [library])
+    with pytest.raises(InputError, match=r"^\.\./library/oo-5360: no model here"):
+        find_model("../library/oo-5360", [library])
+    with pytest.raises(InputError, match="ships no models"):
+        find_model("oo", [])
+    shutil.rmtree(library / "oo-5360")
+    with pytest.raises(InputError, match=r"^-m MODEL says which model.*are a-copy$"):
+        default_model([library])
+
+
+def test_a_model_says_what_it_is(library):
+    summary = summarise(ModelFolder(library / "oo-5360"))
+    assert (summary.name, summary.description) == ("oo-5360", "Minimum-bias O-O events.")
+    assert summary.collisions == "O-O, 5360 GeV"
+    assert summary.sampling == "heun, 8 steps, 16 evaluations"
+    assert summary.n_weights == sum(p.numel() for p in Denoiser(TINY).state_dict().values())
+    assert [step.program for step in summary.meta.provenance] == ["hi-train"]
+    bare = summarise(ModelFolder(library / "a-copy"))
+    assert (bare.description, bare.n_weights) == ("", None)
+
+
+def test_a_damaged_model_is_a_sentence(library):
+    folder = ModelFolder(library / "oo-5360")
+    folder.weights_path.write_bytes(folder.weights_path.read_bytes()[:100])
+    with pytest.raises(InputError, match="damaged"):
+        summarise(folder)
+    values = json.loads(folder.config_path.read_text())
+    del values["sampling"]["steps"]
+    folder.config_path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match="not as hi-train writes it"):
+        summarise(folder)
+
+
+def test_costs_of_solvers_are_those_of_the_solvers():
+    assert {name: s.evaluations_per_step for name, s in SOLVERS.items()} == EVALUATIONS_PER_STEP
+
+
+def test_every_shipped_model_is_whole_and_has_a_card_with_its_making():
+    """Of all of them, however many; the package's own folder, not the user's."""
+    for name, folder in named_models(model_libraries()[-1:]).items():
+        model, config = folder.read_model()
+        assert all(torch.isfinite(value).all() for value in model.state_dict().values()), name
+        assert folder.read_metrics(), name
+        files = {path.name for path in folder.path.iterdir()} - {"state"}
+        assert files == {"config.json", "model.safetensors", "metrics.jsonl", CARD}, name
+        summary = summarise(folder)
+        assert summary.description, name
+        card = (folder.path / CARD).read_text()
+        assert f"{config.data['n_train']:,}" in card, name
+        for word in (*_steps(config), f"seed {config.training['seed']}"):
+            assert word in card, name
+        for heading in ("## Data", "## Training", "## What it reaches", "## Known failures"):
+            assert heading in card, name
+        for quantity in ("Q_x", "<W1>_part", "AUC", "resolution", "jet pT", "evaluations"):
+            assert quantity in card, name
+
+
+def _steps(config):
+    return [step.command for step in config.meta.provenance]

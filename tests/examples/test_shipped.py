@@ -1,0 +1,109 @@
+"""The command that makes shipped models, with a small budget: killed on the way, and to its end."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SCRIPTS
+
+ROOT = Path(__file__).parents[2]
+MAKE = ["bash", str(ROOT / "examples/shipped/make.sh")]
+TINY = ("width=8", "n_heads=2", "n_blocks=1", "n_head_blocks=1", "n_neighbours=3")
+FILES = {"config.json", "model.safetensors", "metrics.jsonl", "README.md"}
+
+
+def start(folder, *words):
+    return subprocess.Popen(
+        [*MAKE, *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHON": str(SCRIPTS / "python"), "PATH": f"{SCRIPTS}:/usr/bin:/bin"},
+        start_new_session=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A model made in two minutes, killed once in its first training."""
+    folder = tmp_path_factory.mktemp("shipped")
+    (folder / "notes.md").write_text("It is a toy.\n")
+    words = ["--minutes", "2", "--output", "out", "--name", "oo-toy", "--preset", "quick"]
+    words += ["--notes", "notes.md", "--", *(w for size in TINY for w in ("--net", size))]
+    first = start(folder, *words)
+    state = folder / "out-work" / "oo-toy" / "stage-1" / "config.json"
+    while first.poll() is None and not state.exists():
+        time.sleep(0.2)
+    os.killpg(first.pid, signal.SIGKILL)
+    _, errors = first.communicate()
+    assert state.exists(), errors
+    used = json.loads((folder / "out-work/oo-toy/progress.json").read_text())["seconds"]
+    again = start(folder, *words)
+    _, errors = again.communicate(timeout=600)
+    assert again.returncode == 0, errors
+    return folder, used
+
+
+def test_the_output_is_a_model_with_card_scorecard_and_report(made):
+    folder, _ = made
+    out = folder / "out"
+    assert {path.name for path in (out / "oo-toy").iterdir()} == FILES
+    assert {path.name for path in out.iterdir()} == {
+        *("oo-toy", "report", "scorecard.json", "scorecard.md", "log.txt"),
+    }
+    assert (out / "report" / "report.html").exists()
+    assert max(path.stat().st_size for path in out.rglob("*") if path.is_file()) < 16_000_000
+    rows = {
+        row["name"]: row
+        for row in json.loads((out / "scorecard.json").read_text())["models"][0]["rows"]
+    }
+    for name in ("w1.part", "q.correlation.x", "resolution", "cpu", "evaluations", "auc.event"):
+        assert rows[name]["reached"] != "not measured", name
+    assert rows["evaluations"]["value"] == 16
+    card = (out / "oo-toy" / "README.md").read_text()
+    assert "--minutes 2 --output out --name oo-toy --preset quick" in card
+    assert "holds none of the events that oo-toy was trained and tuned on" in card
+    assert "It is a toy." in card
+    assert str(folder) not in card + (out / "oo-toy" / "config.json").read_text()
+
+
+def test_a_killed_run_goes_on_and_time_is_counted_over_all_starts(made):
+    folder, used = made
+    progress = json.loads((folder / "out-work/oo-toy/progress.json").read_text())
+    assert used < progress["seconds"] < 150
+    log = (folder / "out/log.txt").read_text()
+    assert log.count(" -o first.h5") == 1
+    assert log.count("1000000000") == 1  # the speed was measured once
+    events = json.loads((folder / "out-work/events.json").read_text())
+    assert events["stage-2 files"][0] == "first.h5"
+    assert set(events["stage-2 files"]) <= set(events["training files"])
+
+
+def test_a_finished_model_is_not_made_again(made):
+    folder, _ = made
+    before = (folder / "out/log.txt").read_text().count("hi-train")
+    words = ["--minutes", "2", "--output", "out", "--name", "oo-toy", "--preset", "quick"]
+    again = start(folder, *words)
+    _, errors = again.communicate(timeout=600)
+    assert again.returncode == 0, errors
+    assert (folder / "out/log.txt").read_text().count("hi-train") == before
+
+
+def test_bad_usage_is_status_2(tmp_path):
+    for words, message in [
+        (["--output", "out"], "--minutes"),
+        (["--minutes", "0", "--output", "out"], "more than 0"),
+        (["--minutes", "1"], "--output"),
+        (["--minutes", "1", "--output", "out", "--wheels"], "--wheels"),
+    ]:
+        process = start(tmp_path, *words)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode != 0
+        assert message in errors
+        assert "Traceback" not in errors
