@@ -8,6 +8,9 @@ from hitools.core.nets import attention, pet
 from hitools.core.nets.compiling import compile_network
 from tests.core.nets.support import SMALL, lively, random_events
 
+# PyTorch's own, while it traces.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+
 BATCHES = ([12, 12, 1, 30], [7, 50], [9, 9, 9, 9, 3, 21])
 
 
