@@ -267,6 +267,24 @@ class Aligned:
         """See Representation: 0, as particles are turned into it."""
         return torch.zeros_like(z[:, 0])
 
+    def independent_velocity(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """Velocity if particles knew nothing of each other: what is left to learn is all else.
+
+        For a normal score it is 0. For a point on a circle of radius R, the mean of z_0 given z_t
+        is R I_1(k)/I_0(k) along z_t, with k = alpha R |z_t| / sigma^2 (von Mises).
+
+        Args:
+            x: (n_total, 4) noised particles.
+            alpha: (n_total, 1) amplitude of the signal.
+            sigma: (n_total, 1) amplitude of the noise.
+        """
+        circle = x[:, 2:]
+        radius = circle.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        concentration = alpha * _CIRCLE * radius / sigma.square()
+        shrunk = torch.special.i1e(concentration) / torch.special.i0e(concentration)
+        velocity = (alpha - _CIRCLE * shrunk / radius) / sigma * circle
+        return torch.cat([torch.zeros_like(circle), velocity], dim=1)
+
     # Sums --------------------------------------------------------------------------------------
 
     def condition(self, z: Tensor) -> Tensor:

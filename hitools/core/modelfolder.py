@@ -117,6 +117,7 @@ class ModelFolder:
         import torch
 
         from hitools import __version__
+        from hitools.core.nets.networks import config_to_dict
 
         meta = config.meta
         energy = None if math.isnan(meta.sqrt_s_nn_gev) else meta.sqrt_s_nn_gev
@@ -133,7 +134,7 @@ class ModelFolder:
                 "schedule": "cosine, log-SNR within +-20",
                 "psi_weight": config.training.get("psi_weight", 0.0),
             },
-            "network": config.network.to_dict(),
+            "network": config_to_dict(config.network),
             "representation": config.representation.to_dict(),
             "sampling": config.sampling,
             "training": config.training,

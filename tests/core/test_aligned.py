@@ -125,3 +125,20 @@ def test_events_that_cannot_be_measured_are_refused():
     broken.particles[3, 3] = np.nan
     with pytest.raises(InputError, match="not finite"):
         Aligned.fit([broken])
+
+
+@pytest.mark.parametrize("t", [0.02, 0.3, 0.7, 0.99])
+def test_independent_particles_move_as_the_mean_of_what_they_may_have_been(scaling, t):
+    """Against the posterior mean of a point on the circle, by summing over 20,000 angles."""
+    alpha, sigma = np.cos(np.pi / 2 * t), np.sin(np.pi / 2 * t)
+    x = torch.randn(50, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    angles = np.linspace(0, 2 * np.pi, 20_000, endpoint=False)
+    circle = np.sqrt(2) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    noised = x[:, 2:].numpy()
+    exponent = -((noised[:, None] - alpha * circle) ** 2).sum(2) / (2 * sigma**2)
+    weight = np.exp(exponent - exponent.max(1, keepdims=True))
+    mean = weight @ circle / weight.sum(1, keepdims=True)
+    ones = torch.ones(50, 1, dtype=torch.float64)
+    velocity = scaling.independent_velocity(x, alpha * ones, sigma * ones)
+    assert not velocity[:, :2].any()
+    np.testing.assert_allclose(velocity[:, 2:], (alpha * noised - mean) / sigma, atol=1e-6)

@@ -16,8 +16,16 @@ Network = Denoiser | RotaryNet
 CONFIGS: dict[str, type[NetworkConfig]] = {one.kind: one for one in (NetConfig, RotaryConfig)}
 
 
+def config_to_dict(config: NetworkConfig) -> dict[str, Any]:
+    """Kind and sizes as plain JSON values."""
+    return {"kind": config.kind, **config.to_dict()}
+
+
 def config_from_dict(values: Mapping[str, Any]) -> NetworkConfig:
-    """Sizes as config.json holds them. Raises InputError for an unknown kind or setting."""
+    """The inverse of config_to_dict; without a kind, the paper's.
+
+    Raises InputError for an unknown kind or setting.
+    """
     settings = dict(values)
     kind = settings.pop("kind", NetConfig.kind)
     if kind not in CONFIGS:

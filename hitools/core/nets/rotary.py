@@ -24,6 +24,10 @@ ETA_FREQUENCIES = tuple(math.pi / 5 * k for k in (1.0, 2.0, 3.0, 4.0, 6.0, 9.0))
 N_TURNED = len(PHI_FREQUENCIES) + len(ETA_FREQUENCIES)
 
 
+FIRST_FOCUS = 1.4
+"""Of the first head; the nearest particles weigh e^4 times the farthest to begin with."""
+
+
 class Turn:
     """The rotation of each particle, made once per pass and used in every block."""
 
@@ -58,6 +62,11 @@ class RotaryAttention(nn.Module):
         self.shape = (3, n_heads, head_width)
         self.qkv = Dense(width, 3 * n_heads * head_width)
         self.out = Dense(n_heads * head_width, width)
+        # Heads begin by looking at what is near, each in a cone of its own.
+        with torch.no_grad():
+            bias = self.qkv.bias.view(self.shape)
+            for head in range(n_heads):
+                bias[:2, head, :N_TURNED] = FIRST_FOCUS / (1 + head)
 
     def forward(self, x: Tensor, turn: Turn, layout: Layout) -> Tensor:
         """(n_total, width) to the same shape."""

@@ -25,10 +25,10 @@ class RotaryConfig:
 
     kind: ClassVar[str] = "rotary"
 
-    width: int = 96
+    width: int = 64
     n_heads: int = 2
     head_width: int = 32
-    n_blocks: int = 5
+    n_blocks: int = 4
     n_feedbacks: int = 2
     event_width: int = 128
     n_event_blocks: int = 4
@@ -51,13 +51,12 @@ class RotaryConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {"kind": self.kind, **asdict(self)}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RotaryConfig":
         """The inverse of to_dict. Raises InputError for a name that is not a field."""
-        known = {name: value for name, value in values.items() if name != "kind"}
-        unknown = set(known) - {field.name for field in fields(cls)}
+        unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise InputError(f"network: unknown settings {', '.join(sorted(unknown))}")
-        return cls(**known)
+        return cls(**values)

@@ -4,6 +4,7 @@ Two things are built in that a plain transformer has to find: local correlations
 depend on differences in (eta, phi), see rotary.py; and the particles of an event add up to what its
 event vector says. For the second, the network estimates what every particle will contribute to the
 known sums; what is missing is handed back to all particles, a step of linear regression on the sum.
+The velocity of independent particles is known (aligned.py), and only what is beyond it is learnt.
 """
 
 import math
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from hitools.core.aligned import SUMS, Aligned
 from hitools.core.diffusion.schedule import alpha_sigma
+from hitools.core.nets.fields import N_FIELDS, fields
 from hitools.core.nets.layers import Dense
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.rotary import RotaryAttention, Turn
@@ -27,6 +29,7 @@ N_EVENT: Final = 9
 N_PARTICLE: Final = 4
 ETA_SPAN: Final = 2.5
 LEAST_NOISE: Final = 0.02
+MOST_WEIGHT: Final = 5.0
 NORM_EPSILON: Final = 1e-6
 
 
@@ -39,6 +42,14 @@ def time_features(t: Tensor) -> Tensor:
 def normed(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Root-mean-square norm per row, then scale and shift of its event, given per particle."""
     return functional.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON) * (1 + scale) + shift
+
+
+def outwards(velocity: Tensor, phi: Tensor) -> Tensor:
+    """(n_total, 4) with the circle's part along the radius and the tangent, to x and y."""
+    along, across = velocity[:, 2], velocity[:, 3]
+    cos, sin = phi.cos(), phi.sin()
+    x, y = cos * along - sin * across, sin * along + cos * across
+    return torch.cat([velocity[:, :2], x[:, None], y[:, None]], dim=1)
 
 
 class EventBranch(nn.Module):
@@ -130,7 +141,7 @@ class RotaryNet(nn.Module):
         self.config = config
         self.representation = representation
         width = config.width
-        n_inputs = N_PARTICLE + 2 * N_HARMONICS + 6 + 1 + len(SUMS)
+        n_inputs = 3 + 2 * N_HARMONICS + 6 + 1 + len(SUMS) + N_FIELDS
         self.event = EventBranch(config.event_width, config.n_event_blocks)
         self.condition_hidden = Dense(N_CONDITION + 2 * N_TIME, 2 * width)
         self.condition_out = Dense(2 * width, width)
@@ -170,7 +181,8 @@ class RotaryNet(nn.Module):
 
         known = torch.cat([self.representation.condition(events), time_features(t)], dim=1)
         condition = self.condition_out(functional.silu(self.condition_hidden(known)))
-        h = self._embed(x, phi, eta, psi, plain)
+        around = fields(eta, phi, plain[:, SUMS.index("pt")].clamp(max=MOST_WEIGHT), layout)
+        h = self._embed(x, phi, eta, psi, torch.cat([plain, around], dim=1))
 
         root = layout.n_particles.clamp(min=1).to(x.dtype).sqrt()[:, None]
         estimates: list[Tensor] = []
@@ -195,7 +207,9 @@ class RotaryNet(nn.Module):
         # Regression on the sum: every particle moves by its own share of what is missing.
         response = self.response(h).float().view(len(x), len(SUMS), N_PARTICLE)
         share = torch.einsum("nkf,nk->nf", response, layout.spread(gap / root))
-        return self.out(h).float() + share, estimates
+        learnt = outwards(self.out(h).float() + share, phi)
+        spread = layout.spread(alpha), layout.spread(sigma)
+        return self.representation.independent_velocity(x, *spread) + learnt, estimates
 
     def compiled_parts(self) -> list[nn.Module]:
         """What torch.compile works on, where it is asked for."""
@@ -205,12 +219,23 @@ class RotaryNet(nn.Module):
         bounded = 10 * torch.tanh(gap / 10)
         return self.feedbacks[place](torch.cat([bounded, 10 * bounded / root], dim=1))
 
-    def _embed(self, x: Tensor, phi: Tensor, eta: Tensor, psi: Tensor, plain: Tensor) -> Tensor:
+    def _embed(self, x: Tensor, phi: Tensor, eta: Tensor, psi: Tensor, more: Tensor) -> Tensor:
+        """Noised particles, (n_total, 4) and what follows from them, to (n_total, width)."""
         order = torch.arange(1, N_HARMONICS + 1, device=x.device)
         waves = phi[:, None] * order
         along = eta[:, None] * (torch.arange(1, 4, device=x.device) * (math.pi / 5))
         seam = torch.remainder(phi + psi + math.pi, 2 * math.pi) / math.pi - 1
         inputs = torch.cat(
-            [x, waves.cos(), waves.sin(), along.cos(), along.sin(), seam[:, None], plain], dim=1
+            [
+                x[:, :2],
+                x[:, 2:].norm(dim=1, keepdim=True),
+                waves.cos(),
+                waves.sin(),
+                along.cos(),
+                along.sin(),
+                seam[:, None],
+                more,
+            ],
+            dim=1,
         )
         return self.embed_out(functional.gelu(self.embed_hidden(inputs), approximate="tanh"))

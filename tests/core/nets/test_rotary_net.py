@@ -11,7 +11,7 @@ from hitools.core.errors import InputError
 from hitools.core.nets.config import NetConfig
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.model import Denoiser
-from hitools.core.nets.networks import build, config_from_dict
+from hitools.core.nets.networks import build, config_from_dict, config_to_dict
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import RotaryNet
 from hitools.core.scaling import Standardised
@@ -141,7 +141,7 @@ def test_sizes_that_do_not_fit_are_refused(sizes, words):
 
 def test_configurations_find_their_network(scaling, oo):
     for config, network in ((NetConfig(), Denoiser), (TINY, RotaryNet)):
-        again = config_from_dict(json.loads(json.dumps(config.to_dict())))
+        again = config_from_dict(json.loads(json.dumps(config_to_dict(config))))
         assert again == config
         assert type(build(again, scaling)) is network
     assert config_from_dict({"width": 64}) == NetConfig(width=64)  # written before there were kinds

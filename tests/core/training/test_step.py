@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from hitools.core.aligned import Aligned
 from hitools.core.batch import EventBatch
 from hitools.core.budget import Budget
 from hitools.core.errors import InputError
 from hitools.core.nets.config import NetConfig
 from hitools.core.nets.model import Denoiser
+from hitools.core.nets.rotary_config import RotaryConfig
+from hitools.core.nets.rotary_net import RotaryNet
 from hitools.core.noise import NoiseKey
 from hitools.core.scaling import Standardised
 from hitools.core.training.data import split
@@ -16,6 +19,7 @@ from hitools.core.training.feed import FileFeed, Sharing, Step
 from hitools.core.training.step import Objective, Sums, means
 
 CPU = torch.device("cpu")
+ROTARY = RotaryConfig(width=16, n_heads=1, head_width=24, n_blocks=2, n_feedbacks=1, event_width=16)
 TINY = NetConfig(width=8, n_heads=2, n_blocks=1, n_head_blocks=1, n_neighbours=3)
 
 
@@ -48,6 +52,25 @@ def gradient(events, steps, budget=2048, psi_weight=0.0, model=None):
     return flat.numpy(), sums.values.tolist()
 
 
+def rotary_gradient(events, steps, budget):
+    """The same for the rotary network with its loss on sums and three times of event vectors."""
+    scaling = Aligned.fit([events], eta_max=2.5)
+    it = Objective(
+        scaling,
+        NoiseKey.of(1, "training event"),
+        NoiseKey.of(1, "training particles"),
+        sums_weight=0.3,
+        event_times=3,
+    )
+    torch.manual_seed(0)
+    model = RotaryNet(ROTARY, scaling)
+    sums = Sums(CPU)
+    for step in steps:
+        it.add(model, step, Budget(budget, CPU), sums, train=True)
+    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    return torch.cat([one.flatten() for one in gradients]).numpy(), sums.values.tolist()
+
+
 @pytest.fixture
 def few(oo) -> EventBatch:
     return oo.take(np.flatnonzero((oo.n_particles > 0) & (oo.n_particles < 90))[:30])
@@ -59,15 +82,26 @@ def test_the_gradient_does_not_depend_on_how_a_step_is_cut(few, psi_weight):
     cut, cut_sums = gradient(few, [first_step(few)], 50, psi_weight)
     scale = np.abs(whole).max()
     np.testing.assert_allclose(cut, whole, atol=2e-6 * scale)
-    np.testing.assert_allclose(cut_sums[:6], sums[:6], rtol=1e-5)
+    np.testing.assert_allclose(cut_sums[:8], sums[:8], rtol=1e-5)
     assert (sums[-1], cut_sums[-1] > 5) == (1, True)
+
+
+def test_the_loss_on_sums_does_not_depend_on_how_a_step_is_cut_and_shared(few):
+    whole, sums = rotary_gradient(few, [first_step(few)], 10**6)
+    cut, cut_sums = rotary_gradient(few, [first_step(few)], 50)
+    parts = [rotary_gradient(few, [first_step(few, k, 2)], 10**6) for k in (0, 1)]
+    scale = np.abs(whole).max()
+    np.testing.assert_allclose(cut, whole, atol=2e-6 * scale)
+    np.testing.assert_allclose(parts[0][0] + parts[1][0], whole, atol=2e-6 * scale)
+    np.testing.assert_allclose(cut_sums[:8], sums[:8], rtol=1e-5)
+    assert means(sums)["sums"] > 0
 
 
 def test_the_gradients_of_two_processes_add_up_to_that_of_one(few):
     whole, sums = gradient(few, [first_step(few)], psi_weight=0.3)
     parts = [gradient(few, [first_step(few, k, 2)], psi_weight=0.3) for k in (0, 1)]
     np.testing.assert_allclose(parts[0][0] + parts[1][0], whole, atol=2e-6 * np.abs(whole).max())
-    np.testing.assert_allclose(np.add(parts[0][1], parts[1][1])[:7], sums[:7], rtol=1e-5)
+    np.testing.assert_allclose(np.add(parts[0][1], parts[1][1])[:9], sums[:9], rtol=1e-5)
 
 
 def test_the_gradient_is_that_of_the_mean_loss(few):
@@ -107,7 +141,7 @@ def test_event_weights_weigh(few):
         objective(few).add(model, one, Budget(None, CPU), part, train=False)
         alone.append(part.values.numpy())
     w = weights[step.index][:, None]
-    np.testing.assert_allclose(sums[:5], (w * np.array(alone)[:, :5]).sum(0), rtol=1e-5)
+    np.testing.assert_allclose(sums[:6], (w * np.array(alone)[:, :6]).sum(0), rtol=1e-5)
 
 
 def test_no_slot_of_a_step_on_real_o_o_events_is_padding(oo):
@@ -156,7 +190,7 @@ def test_noise_is_the_event_s_own(few):
     z, x = it.noise(step.batch, torch.from_numpy(step.index), 11, 6, turn=2)
     picked = np.array([4, 1])
     z2, x2 = it.noise(step.batch.take(picked), torch.from_numpy(step.index[picked]), 11, 6, turn=2)
-    torch.testing.assert_close(z2, z[picked], rtol=0, atol=0)
+    torch.testing.assert_close(z2, z[:, picked], rtol=0, atol=0)
     rows = np.concatenate([np.arange(*step.batch.offsets[k : k + 2]) for k in picked])
     torch.testing.assert_close(x2, x[rows], rtol=0, atol=0)
     assert not torch.equal(it.noise(step.batch, torch.from_numpy(step.index), 11, 6, turn=3)[0], z)

@@ -1,0 +1,86 @@
+"""What lies around each particle: density and its pull at three scales, from the particles as
+they are.
+
+Particles of a jet or a resonance attract each other in the reverse diffusion; to first order their
+velocity is a sum over pairs of a function of the distance. These sums are handed to the network as
+features, so that it only has to weigh them. They carry no gradient, and no N x N matrix is kept.
+"""
+
+import math
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from hitools.core.nets.layout import Layout
+from hitools.core.nets.neighbours import (
+    DEFAULT_TILE_ELEMENTS,
+    TILE_ELEMENTS,
+    similar_events,
+)
+
+WIDTHS: Final = (1.0, 0.5, 0.25)
+"""Of the Gaussian kernels, in eta and in the chord of phi; each half of the one before."""
+
+N_FIELDS: Final = 4 * len(WIDTHS)
+
+ETA_RANGE: Final = 5.0
+"""Over which particles are spread, to say what density to expect."""
+
+
+@torch.no_grad()
+def fields(eta: Tensor, phi: Tensor, pt: Tensor, layout: Layout) -> Tensor:
+    """Sums over the other particles of the event, with Gaussian weights of the distance.
+
+    Args:
+        eta: (n_total,) positions.
+        phi: (n_total,) azimuths.
+        pt: (n_total,) weights of a second density, of order one.
+        layout: which rows form an event.
+
+    Returns:
+        (n_total, 4 len(WIDTHS)): for each width the excess of the density over an even one, of the
+        pT density likewise, and the pull in eta and in phi, all in units of their random walk.
+    """
+    device = eta.device
+    u, v = phi.cos(), phi.sin()
+    points = torch.stack([eta, u, v], dim=1).float()
+    sources = torch.stack([torch.ones_like(eta), pt, eta, u, v], dim=1).float()
+    out = points.new_zeros(len(points) + 1, N_FIELDS)
+    for starts, counts in similar_events(layout, device.type):
+        length = max(counts)
+        first, count = torch.tensor([starts, counts], device=device)[:, :, None]
+        own = torch.arange(length, device=device)
+        real = own < count
+        rows = torch.where(real, first + own, len(points))
+        inside = torch.where(real, rows, 0)
+        event, source = points[inside], sources[inside] * real[..., None]
+        step = max(1, TILE_ELEMENTS.get(device.type, DEFAULT_TILE_ELEMENTS) // real.numel())
+        for tile in (slice(i, i + step) for i in range(0, length, step)):
+            here = event[:, tile]
+            distances = torch.cdist(here, event, compute_mode="use_mm_for_euclid_dist")
+            kernel = distances.square_().mul_(-0.5 / WIDTHS[0] ** 2).exp_()
+            sums = []
+            for place, _ in enumerate(WIDTHS):
+                if place:
+                    kernel = kernel.square_().square_()  # half the width
+                sums.append(kernel @ source)
+            out[rows[:, tile]] = _features(torch.stack(sums, 2), here, source[:, tile], count)
+    return out[:-1]
+
+
+def _features(sums: Tensor, here: Tensor, own: Tensor, count: Tensor) -> Tensor:
+    """(g, r, widths, 5) sums, (g, r, 3) points, (g, r, 5) own sources, (g, 1) to (g, r, fields)."""
+    n, pt, eta, u, v = (sums - own[:, :, None]).unbind(-1)
+    eta_i, u_i, v_i = (one[..., None] for one in here.unbind(-1))
+    widths = sums.new_tensor(WIDTHS)
+    expected = (count - 1).clamp(min=0)[..., None] * widths**2 / ETA_RANGE
+    walk = (expected + 1).sqrt()
+    parts = [
+        (n - expected) / walk,
+        (pt - expected) / walk,
+        (eta - eta_i * n) / (walk * widths),
+        (u_i * v - v_i * u) / (walk * widths),
+    ]
+    # A jet at the centre of its own cone is far out in these units: bend the tail.
+    return torch.asinh(torch.cat(parts, dim=-1) / math.pi) * math.pi

@@ -1,0 +1,69 @@
+"""Fields around particles against a loop over pairs."""
+
+import math
+
+import numpy as np
+import torch
+
+from hitools.core.nets.fields import ETA_RANGE, N_FIELDS, WIDTHS, fields
+from hitools.core.nets.layout import Layout
+from tests.core.nets.support import offsets_of
+
+CPU = torch.device("cpu")
+
+
+def example(counts: list[int]) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(1)
+    n = sum(counts)
+    eta = 5 * torch.rand(n, generator=generator) - 2.5
+    phi = 2 * math.pi * torch.rand(n, generator=generator) - math.pi
+    return eta, phi, torch.rand(n, generator=generator) * 3
+
+
+def by_pairs(eta: np.ndarray, phi: np.ndarray, pt: np.ndarray) -> np.ndarray:
+    """The definition, one pair at a time, in double precision."""
+    n = len(eta)
+    out = np.zeros((n, 4, len(WIDTHS)))
+    for k, width in enumerate(WIDTHS):
+        expected = (n - 1) * width**2 / ETA_RANGE
+        for i in range(n):
+            sums = np.zeros(4)
+            for j in range(n):
+                if i == j:
+                    continue
+                d_eta, d_phi = eta[j] - eta[i], phi[j] - phi[i]
+                weight = math.exp(-(d_eta**2 + 2 - 2 * math.cos(d_phi)) / (2 * width**2))
+                sums += weight * np.array([1, pt[j], d_eta, math.sin(d_phi)])
+            sums[:2] -= expected
+            sums[2:] /= width
+            out[i, :, k] = sums / math.sqrt(expected + 1)
+    return math.pi * np.arcsinh(out / math.pi).reshape(n, N_FIELDS)
+
+
+def test_fields_are_sums_over_the_other_particles_of_the_event():
+    counts = [23, 1, 0, 23, 60]
+    eta, phi, pt = example(counts)
+    found = fields(eta, phi, pt, Layout.from_offsets(offsets_of(counts), CPU))
+    assert found.shape == (sum(counts), N_FIELDS)
+    start = 0
+    for count in counts:
+        rows = slice(start, start + count)
+        expected = by_pairs(*(one[rows].double().numpy() for one in (eta, phi, pt)))
+        np.testing.assert_allclose(found[rows].numpy(), expected, atol=2e-4)
+        start += count
+
+
+def test_fields_know_no_seam_in_phi():
+    eta, phi, pt = example([40])
+    layout = Layout.from_offsets(offsets_of([40]), CPU)
+    there = fields(eta, phi + 2.5, pt, layout)
+    torch.testing.assert_close(there, fields(eta, phi, pt, layout), rtol=0, atol=2e-4)
+
+
+def test_a_particle_beside_a_jet_is_pulled_towards_it():
+    eta = torch.tensor([0.0, 0.4, 0.4, 0.4])
+    phi = torch.tensor([3.0, -3.0, -3.0, -3.0])  # across the seam: 0.28 ahead
+    pull = fields(eta, phi, torch.ones(4), Layout.from_offsets(offsets_of([4]), CPU))[0]
+    in_eta, in_phi = pull[2 * len(WIDTHS) : 3 * len(WIDTHS)], pull[3 * len(WIDTHS) :]
+    assert (in_eta > 0).all()
+    assert (in_phi > 0).all()
