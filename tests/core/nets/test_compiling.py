@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch._dynamo import config as dynamo
 
 from hitools.core.nets import attention, pet
 from hitools.core.nets.compiling import compile_network
@@ -24,8 +25,10 @@ def compiled(monkeypatch):
         nn.Module, "compile", lambda self, **kw: compile_module(self, backend="eager", **kw)
     )
     model = lively(SMALL)
-    compile_network(model)
-    yield model
+    # PyTorch would warn and go on without compiling. What is set inside ends with the block.
+    with dynamo.patch(recompile_limit=dynamo.recompile_limit, fail_on_recompile_limit_hit=True):
+        compile_network(model)
+        yield model
     torch.compiler.reset()
 
 
