@@ -1,4 +1,4 @@
-"""What lies around each particle: density and its pull at three scales, from the particles as
+"""What lies around each particle: density and its pull at four scales, from the particles as
 they are.
 
 Particles of a jet or a resonance attract each other in the reverse diffusion; to first order their
@@ -19,10 +19,10 @@ from hitools.core.nets.neighbours import (
     similar_events,
 )
 
-WIDTHS: Final = (1.0, 0.5, 0.25)
+WIDTHS: Final = (2.0, 1.0, 0.5, 0.25)
 """Of the Gaussian kernels, in eta and in the chord of phi; each half of the one before."""
 
-N_FIELDS: Final = 4 * len(WIDTHS)
+N_FIELDS: Final = 6 * len(WIDTHS)
 
 ETA_RANGE: Final = 5.0
 """Over which particles are spread, to say what density to expect."""
@@ -35,17 +35,18 @@ def fields(eta: Tensor, phi: Tensor, pt: Tensor, layout: Layout) -> Tensor:
     Args:
         eta: (n_total,) positions.
         phi: (n_total,) azimuths.
-        pt: (n_total,) weights of a second density, of order one.
+        pt: (n_total,) weights of the second density, of order one.
         layout: which rows form an event.
 
     Returns:
-        (n_total, 4 len(WIDTHS)): for each width the excess of the density over an even one, of the
-        pT density likewise, and the pull in eta and in phi, all in units of their random walk.
+        (n_total, 6 len(WIDTHS)): for each width the excess of the density over an even one and the
+        pull in eta and in phi, and the same weighted by pT, in units of their random walk.
     """
     device = eta.device
     u, v = phi.cos(), phi.sin()
     points = torch.stack([eta, u, v], dim=1).float()
-    sources = torch.stack([torch.ones_like(eta), pt, eta, u, v], dim=1).float()
+    plain = torch.stack([torch.ones_like(eta), eta, u, v], dim=1)
+    sources = torch.cat([plain, pt[:, None] * plain], dim=1).float()
     out = points.new_zeros(len(points) + 1, N_FIELDS)
     for starts, counts in similar_events(layout, device.type):
         length = max(counts)
@@ -70,17 +71,17 @@ def fields(eta: Tensor, phi: Tensor, pt: Tensor, layout: Layout) -> Tensor:
 
 
 def _features(sums: Tensor, here: Tensor, own: Tensor, count: Tensor) -> Tensor:
-    """(g, r, widths, 5) sums, (g, r, 3) points, (g, r, 5) own sources, (g, 1) to (g, r, fields)."""
-    n, pt, eta, u, v = (sums - own[:, :, None]).unbind(-1)
+    """(g, r, widths, 8) sums, (g, r, 3) points, (g, r, 8) own sources, (g, 1) to (g, r, fields)."""
     eta_i, u_i, v_i = (one[..., None] for one in here.unbind(-1))
     widths = sums.new_tensor(WIDTHS)
     expected = (count - 1).clamp(min=0)[..., None] * widths**2 / ETA_RANGE
     walk = (expected + 1).sqrt()
-    parts = [
-        (n - expected) / walk,
-        (pt - expected) / walk,
-        (eta - eta_i * n) / (walk * widths),
-        (u_i * v - v_i * u) / (walk * widths),
-    ]
+    parts = []
+    for n, eta, u, v in (one.unbind(-1) for one in (sums - own[:, :, None]).chunk(2, dim=-1)):
+        parts += [
+            (n - expected) / walk,
+            (eta - eta_i * n) / (walk * widths),
+            (u_i * v - v_i * u) / (walk * widths),
+        ]
     # A jet at the centre of its own cone is far out in these units: bend the tail.
     return torch.asinh(torch.cat(parts, dim=-1) / math.pi) * math.pi

@@ -141,7 +141,7 @@ class RotaryNet(nn.Module):
         self.config = config
         self.representation = representation
         width = config.width
-        n_inputs = 3 + 2 * N_HARMONICS + 6 + 1 + len(SUMS) + N_FIELDS
+        n_inputs = 3 + 2 * N_HARMONICS + 6 + 3 + len(SUMS) + N_FIELDS
         self.event = EventBranch(config.event_width, config.n_event_blocks)
         self.condition_hidden = Dense(N_CONDITION + 2 * N_TIME, 2 * width)
         self.condition_out = Dense(2 * width, width)
@@ -153,8 +153,9 @@ class RotaryNet(nn.Module):
         self.feedbacks = nn.ModuleList(Dense(2 * len(SUMS), width) for _ in range(n_feedbacks))
         self.norm = Dense(width, 2 * width)
         self.response = Dense(width, len(SUMS) * N_PARTICLE)
+        self.pull = Dense(width, N_FIELDS * N_PARTICLE)
         self.out = Dense(width, N_PARTICLE)
-        for layer in (self.out, self.norm, self.response):
+        for layer in (self.out, self.norm, self.response, self.pull):
             nn.init.zeros_(layer.weight)
 
     def event_velocity(self, z: Tensor, t: Tensor) -> Tensor:
@@ -207,6 +208,9 @@ class RotaryNet(nn.Module):
         # Regression on the sum: every particle moves by its own share of what is missing.
         response = self.response(h).float().view(len(x), len(SUMS), N_PARTICLE)
         share = torch.einsum("nkf,nk->nf", response, layout.spread(gap / root))
+        # And on what lies around: the first order of what particles do to each other.
+        pull = self.pull(h).float().view(len(x), N_FIELDS, N_PARTICLE)
+        share = share + torch.einsum("nkf,nk->nf", pull, around)
         learnt = outwards(self.out(h).float() + share, phi)
         spread = layout.spread(alpha), layout.spread(sigma)
         return self.representation.independent_velocity(x, *spread) + learnt, estimates
@@ -224,7 +228,9 @@ class RotaryNet(nn.Module):
         order = torch.arange(1, N_HARMONICS + 1, device=x.device)
         waves = phi[:, None] * order
         along = eta[:, None] * (torch.arange(1, 4, device=x.device) * (math.pi / 5))
-        seam = torch.remainder(phi + psi + math.pi, 2 * math.pi) / math.pi - 1
+        # In the laboratory, where mean_phi is an average and phi has its seam.
+        laboratory = phi + psi
+        seam = torch.remainder(laboratory + math.pi, 2 * math.pi) / math.pi - 1
         inputs = torch.cat(
             [
                 x[:, :2],
@@ -233,7 +239,7 @@ class RotaryNet(nn.Module):
                 waves.sin(),
                 along.cos(),
                 along.sin(),
-                seam[:, None],
+                torch.stack([seam, laboratory.cos(), laboratory.sin()], dim=1),
                 more,
             ],
             dim=1,
