@@ -97,16 +97,22 @@ class ModelFolder:
 
     def _may_be_written(self) -> bool:
         """A folder that is empty, holds a model, or where a training was killed at once."""
-        return self.path.is_dir() and (
-            self.begun() or all(entry == self.state_folder for entry in self.path.iterdir())
-        )
+        if not self.path.is_dir():
+            return False
+        expected = {self.state_folder, *self._leftovers()}
+        return self.begun() or expected.issuperset(self.path.iterdir())
+
+    def _leftovers(self) -> list[Path]:
+        """Temporary files of a run that was killed while it wrote."""
+        return [
+            leftover
+            for path in (self.config_path, self.weights_path, self.metrics_path, self.state_path)
+            for leftover in path.parent.glob(f".{path.stem}.*{path.suffix}")
+        ]
 
     def _remove_leftovers(self) -> None:
-        """Temporary files of a run that was killed while it wrote."""
-        for folder in (self.path, self.state_folder):
-            for pattern in (".*.json", ".*.safetensors", ".*.jsonl"):
-                for leftover in folder.glob(pattern):
-                    leftover.unlink(missing_ok=True)
+        for leftover in self._leftovers():
+            leftover.unlink(missing_ok=True)
 
     # Configuration ---------------------------------------------------------------------------
 

@@ -163,3 +163,17 @@ def test_a_folder_of_something_else_is_not_written_into(tmp_path):
     (tmp_path / "empty").mkdir()
     with ModelFolder(tmp_path / "empty").locked():
         pass
+
+
+def test_a_training_that_was_killed_while_it_wrote_its_first_file_can_begin_again(tmp_path):
+    folder = ModelFolder(tmp_path / "model")
+    folder.state_folder.mkdir(parents=True)
+    half = folder.path / ".config.x1y2z3.json"
+    half.write_text('{"format": "hito')
+    with folder.locked():
+        assert not half.exists()
+    other = folder.path / "notes.json"
+    other.write_text("{}")
+    with pytest.raises(InputError, match="no model folder"), folder.locked():
+        pass
+    assert other.exists()

@@ -3,10 +3,14 @@
 import pytest
 import torch
 from torch import nn
+from torch._dynamo import config as dynamo
 
 from hitools.core.nets import attention, pet
 from hitools.core.nets.compiling import compile_network
 from tests.core.nets.support import SMALL, lively, random_events
+
+# PyTorch's own, while it traces.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
 BATCHES = ([12, 12, 1, 30], [7, 50], [9, 9, 9, 9, 3, 21])
 
@@ -21,8 +25,10 @@ def compiled(monkeypatch):
         nn.Module, "compile", lambda self, **kw: compile_module(self, backend="eager", **kw)
     )
     model = lively(SMALL)
-    compile_network(model)
-    yield model
+    # PyTorch would warn and go on without compiling. What is set inside ends with the block.
+    with dynamo.patch(recompile_limit=dynamo.recompile_limit, fail_on_recompile_limit_hit=True):
+        compile_network(model)
+        yield model
     torch.compiler.reset()
 
 
