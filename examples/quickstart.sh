@@ -26,11 +26,11 @@ say "2. Training, test and validation events"
 run hi-prep oo.h5 --split train=0.60,test=0.35,val=0.05 -o data
 
 say "3. A small model"
-run hi-train data/train.h5 --validation data/val.h5 --preset quick --steps "$steps" \
+run hi-train data/train.h5 --validation data/val.h5 --steps "$steps" \
     -o model --plot loss.png
 
 say "4. Generated events"
-run hi-sample -m model -n 1000 --seed 2 -o sample.h5
+run hi-sample -m model -n 1000 --seed 2 -j "$workers" -o sample.h5
 
 say "5. Against real events that the training never saw"
 run hi-w1 data/test.h5 sample.h5

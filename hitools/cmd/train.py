@@ -49,7 +49,7 @@ class _Setting(click.ParamType):
 @click.option(
     "--validation", metavar="FILE", multiple=True, help="Events to validate with (repeatable)."
 )
-@click.option("--preset", type=click.Choice(_PRESETS), default="paper", show_default=True)
+@click.option("--preset", type=click.Choice(_PRESETS), default="rotary", show_default=True)
 @click.option("--init", metavar="MODEL", help="Start from the weights of this model (stage 2).")
 @click.option(
     "--scaling",

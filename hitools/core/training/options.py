@@ -175,5 +175,5 @@ PRESETS: Final[dict[str, TrainingOptions]] = {
     "paper": TrainingOptions(),
     "quick": QUICK,
 }
-"""rotary: closes better in fewer evaluations. paper: the numbers of the paper, exactly. quick: a
-small network in minutes on two CPU cores, of the paper's kind."""
+"""rotary: closes better in fewer evaluations (docs/rotary.md). paper: the numbers of the paper,
+exactly. quick: a small network of the paper's kind, for trials on a CPU."""
