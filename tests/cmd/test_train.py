@@ -14,10 +14,17 @@ from hitools.core.format.meta import EventMeta, Selection
 from hitools.core.format.writer import open_writer
 from tests.conftest import assert_one_line_error, script
 
+RUN = ("--batch", "4", "--epochs", "2", "--validation-fraction", "0.2")
 SMALL = (
+    *("--preset", "paper", *RUN),
     *("--net", "width=8", "--net", "n_heads=2", "--net", "n_blocks=1", "--net", "n_head_blocks=1"),
-    *("--net", "n_neighbours=3", "--batch", "4", "--epochs", "2", "--validation-fraction", "0.2"),
+    *("--net", "n_neighbours=3"),
     "--no-provenance",
+)
+ROTARY = (
+    *("--preset", "rotary", *RUN),
+    *("--net", "width=16", "--net", "n_heads=1", "--net", "head_width=24", "--net", "n_blocks=2"),
+    *("--net", "n_feedbacks=1"),
 )
 LAUNCH = (
     *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"),
@@ -142,6 +149,16 @@ def test_two_processes_with_half_the_batch_train_like_one(tmp_path, events, undi
         assert_one_line_error(other, "rate 3e-05 then, 1.0 now")
 
 
+def test_two_processes_train_the_rotary_network_like_one(run, tmp_path, events):
+    for name, more in (("one", ()), ("two", ("--batch", "2", "--processes", "2"))):
+        result = run("hi-train", events, "-o", name, *ROTARY, *more)
+        assert result.returncode == 0, result.stderr
+    for mine, theirs in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
+        for kind in ("training", "validation"):
+            assert mine[kind] == pytest.approx(theirs[kind], rel=1e-4)
+            assert mine[kind].keys() == {"event", "particle", "sums", "total"}
+
+
 def test_an_interrupt_leaves_a_run_that_goes_on(tmp_path, events, undisturbed):
     for attempt in range(10):  # the run is so short that it may end before the signal comes
         name = f"m{attempt}"
@@ -183,8 +200,11 @@ def test_a_validation_file_is_used_as_it_is(run, tmp_path, events):
         (("EVENTS", "-o", "m", "--net", "wdith=3"), ("unknown settings wdith",)),
         (("EVENTS", "-o", "m", "--net", "width=wide"), ("expected NAME=NUMBER",)),
         (("EVENTS", "-o", "m", "--net", "width"), ("expected NAME=NUMBER",)),
-        (("EVENTS", "-o", "m", "--net", "width=10"), ("not a multiple of n_heads",)),
-        (("EVENTS", "-o", "m", "--log", "phi"), ("no logarithm of phi",)),
+        (
+            ("EVENTS", "-o", "m", "--preset", "paper", "--net", "width=10"),
+            ("not a multiple of n_heads",),
+        ),
+        (("EVENTS", "-o", "m", "--preset", "paper", "--log", "phi"), ("no logarithm of phi",)),
         (("EVENTS", "-o", "m", "--plot", "loss.txt"), ("loss.txt",)),
         (("EVENTS", "-o", "m", "--init", "nothing"), ("nothing: no model here",)),
         (("EVENTS",), ("--output",)),
