@@ -32,7 +32,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from running import Children, Clock, Factory, MakingError, Record, alone, cores
+from running import Children, Clock, Factory, MakingError, Record, alone, cores, without_folders
 
 from hitools.core.errors import InputError
 from hitools.core.modelfolder import ModelFolder
@@ -330,16 +330,11 @@ def _arguments() -> argparse.Namespace:
     cut = words.index("--") if "--" in words else len(words)
     options = parser.parse_args(words[:cut])
     options.training = words[cut + 1 :]
-    options.line = " ".join(["bash examples/shipped/make.sh", *_public(words)])
+    options.line = " ".join(["bash examples/shipped/make.sh", *without_folders(words)])
     options.work = options.work or options.output.with_name(f"{options.output.name}-work")
     if options.minutes <= 0:
         parser.error("--minutes: expected more than 0")
     return options
-
-
-def _public(words: list[str]) -> list[str]:
-    """The command line for the card: folders by their last name, they are nobody's business."""
-    return [Path(word).name if word.startswith("/") else word for word in words]
 
 
 def main() -> int:
