@@ -225,7 +225,8 @@ class Making:
         )
         effort = _effort(self.total / 60)
         words = ["python", str(SCORECARD), str(shipped.resolve()), "--reference", "held.h5"]
-        for name in self.shared.get("stage-2 files"):
+        two_stages = self.model().path.name == "stage-2"
+        for name in self.shared.get("stage-2 files") if two_stages else ["first.h5"]:
             words += ["--training", name]
         words += ["-n", str(n_events), "--seed", str(1000 * self.options.seed + 1), *effort]
         words += ["-o", f"{self.name}/scorecard", "-j", str(cores())]
