@@ -65,14 +65,15 @@ class Steps:
             StepError: it failed.
             OutOfTimeError: it did not end before the deadline.
         """
-        self.commands.append(" ".join([*words, *([f"> {stdout}"] if stdout else [])]))
+        # For cards and pages: where this machine keeps its files is of no use to others.
+        shown = [Path(word).name if word.startswith("/") else word for word in words]
+        self.commands.append(" ".join([*shown, *([f"> {stdout}"] if stdout else [])]))
         record = self.folder / f".{name}.json"
         key = [*words, _source_hash(), also, *(sha256(path) for path in inputs)]
         if self._is_as_recorded(record, key, outputs):
             return
         record.unlink(missing_ok=True)
-        if shown := self.commands[-1]:
-            print(f"$ {shown}", file=sys.stderr, flush=True)
+        print(f"$ {self.commands[-1]}", file=sys.stderr, flush=True)
         self._call(words, stdout)
         made = {output: sha256(self.folder / output) for output in outputs}
         record.write_text(json.dumps({"key": key, "outputs": made}))

@@ -32,7 +32,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from running import Children, Clock, Factory, MakingError, Record, alone, cores
+from running import Children, Clock, Factory, MakingError, Record, alone, cores, without_folders
 
 from hitools.core.errors import InputError
 from hitools.core.modelfolder import ModelFolder
@@ -53,6 +53,9 @@ SAFETY = 0.85
 
 WARMUP = 0.04
 """Of the steps: the paper's 3 of 75 epochs."""
+
+READING = 1.5e-4
+"""Seconds that hi-train takes to read an event and to measure the scaling on it."""
 
 ASSUMED_EVENTS_PER_S = 50.0
 """Of hi-mc a worker, before anything was measured; slow, so that the first file comes soon."""
@@ -108,12 +111,13 @@ class Making:
     def events(self) -> None:
         """The first file, and the rest in the background."""
         workers = max(cores() - self.options.spare, 1)
-        guess = int(ASSUMED_EVENTS_PER_S * workers * 0.04 * self.total)
+        slow = ASSUMED_EVENTS_PER_S * workers  # also where a kill came before the measurement
+        guess = int(slow * 0.04 * self.total)
         n_first = self.shared.decide("first events", lambda: _clip(guess, FIRST_EVENTS))
         seconds = self.factory.make("first.h5", n_first, 0)
         if "first.h5" not in self.factory.made:
             self.factory.add("first.h5", n_first)
-        rate = self.shared.decide("events per s", lambda: n_first / max(seconds, 1.0))
+        rate = self.shared.decide("events per s", lambda: n_first / seconds if seconds else slow)
         stage = self.shares["stage-1"] * self.total - self.clock.used()
         held = self.shared.decide(
             "held events", lambda: _clip(int(0.3 * rate * stage), HELD_EVENTS)
@@ -161,8 +165,8 @@ class Making:
         """Steps, and the epochs of rising rate, that fit into the time until `end`."""
         speed = self.record.decide("speed", lambda: self.measure_speed(files, end))
         n_events = sum(self.factory.made[name] for name in files)
-        reading = speed["seconds_to_begin"] * max(n_events / speed["events"], 1) ** 0.5
-        left = end - self.clock.used() - reading
+        starting = speed["seconds_to_begin"] + READING * (n_events - speed["events"])
+        left = end - self.clock.used() - starting
         steps = max(int(SAFETY * speed["steps_per_s"] * left), 4)
         epochs = steps * speed["batch"] / n_events
         return {"steps": steps, "warmup_epochs": WARMUP * epochs, "epochs": epochs, "end": end}
@@ -221,7 +225,8 @@ class Making:
         )
         effort = _effort(self.total / 60)
         words = ["python", str(SCORECARD), str(shipped.resolve()), "--reference", "held.h5"]
-        for name in self.shared.get("stage-2 files"):
+        two_stages = self.model().path.name == "stage-2"
+        for name in self.shared.get("stage-2 files") if two_stages else ["first.h5"]:
             words += ["--training", name]
         words += ["-n", str(n_events), "--seed", str(1000 * self.options.seed + 1), *effort]
         words += ["-o", f"{self.name}/scorecard", "-j", str(cores())]
@@ -276,9 +281,9 @@ class Making:
         made = self.factory.made
         files = {"stage-1": ["first.h5"], "stage-2": self.shared.get("stage-2 files", [])}
         return [
-            (stage, self.record.get(f"{stage} seconds"), sum(made[name] for name in names))
+            (stage, self.record.get(f"{stage} seconds", 0.0), sum(made[name] for name in names))
             for stage, names in files.items()
-            if self.record.get(f"{stage} done")
+            if ModelFolder(self.folder / stage).weights_path.exists()
         ]
 
 
@@ -330,16 +335,11 @@ def _arguments() -> argparse.Namespace:
     cut = words.index("--") if "--" in words else len(words)
     options = parser.parse_args(words[:cut])
     options.training = words[cut + 1 :]
-    options.line = " ".join(["bash examples/shipped/make.sh", *_public(words)])
+    options.line = " ".join(["bash examples/shipped/make.sh", *without_folders(words)])
     options.work = options.work or options.output.with_name(f"{options.output.name}-work")
     if options.minutes <= 0:
         parser.error("--minutes: expected more than 0")
     return options
-
-
-def _public(words: list[str]) -> list[str]:
-    """The command line for the card: folders by their last name, they are nobody's business."""
-    return [Path(word).name if word.startswith("/") else word for word in words]
 
 
 def main() -> int:

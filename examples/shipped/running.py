@@ -112,7 +112,7 @@ class Children:
         path = str(program) if program.exists() else shutil.which(words[0])
         if path is None:
             raise MakingError(f"{words[0]}: not installed")
-        self.say("$ " + " ".join(words))
+        self.say("$ " + " ".join(without_folders(words)))
         child = subprocess.Popen(
             [path, *words[1:]],
             cwd=self.folder,
@@ -258,6 +258,11 @@ class Factory:
         self._thread.join()
         if self.failure is not None:
             raise self.failure
+
+
+def without_folders(words: Sequence[str]) -> list[str]:
+    """A command line for others: absolute paths by their last name."""
+    return [Path(word).name if word.startswith("/") else word for word in words]
 
 
 def cores() -> int:
