@@ -227,7 +227,7 @@ class EventChunks:
                 isal_zlib.decompress(data[:n], bufsize=size)
                 for data, n in zip(packed, kept, strict=True)
             ]
-        if any(len(data) != size for data in packed):
+        if set(map(len, packed)) - {size}:
             raise ValueError("a chunk has the wrong size")
         joined = np.frombuffer(b"".join(packed), np.uint8)
         if self._compressed:
