@@ -93,6 +93,18 @@ def damage_told(where: str) -> Iterator[None]:
         raise InputError(f"{where}: damaged: {error}") from None
 
 
+@contextmanager
+def writing_to(out: BinaryIO) -> Iterator[None]:
+    """A failed write (a full disk) becomes an InputError that names where to; a closed pipe not."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        name = "standard output" if out is sys.stdout.buffer else getattr(out, "name", "output")
+        raise InputError(f"{name}: cannot write: {error.strerror}") from None
+
+
 def count_events(file: h5py.File) -> int:
     """Every format of ours has a dataset `events` with one row per event."""
     events = file.get("events")
@@ -303,5 +315,6 @@ class ImageStreamWriter:
         data = image.getbuffer()
         self._checksum = zlib.crc32(data, self._checksum)
         self._index += 1
-        self._raw.write(data)
-        self._raw.flush()
+        with writing_to(self._raw):
+            self._raw.write(data)
+            self._raw.flush()
