@@ -4,6 +4,7 @@ Exit status: 0 good, 1 a gate failed, 2 bad usage or bad input with one line on 
 interrupted; a closed pipe ends the command as SIGPIPE does, without a word.
 """
 
+import errno
 import logging
 import os
 import signal
@@ -59,7 +60,8 @@ class Command(click.Command):
         except (KeyboardInterrupt, click.Abort):
             _leave(EXIT_INTERRUPTED)
         except OSError as error:
-            _fail(name, f"{error.filename or 'input or output'}: {error.strerror or error}")
+            where = "standard output" if error.errno == errno.ENOSPC else "input or output"
+            _fail(name, f"{error.filename or where}: {error.strerror or error}")
         _leave(status)
 
 
@@ -83,7 +85,7 @@ def _leave(status: int) -> NoReturn:
         _die_of_closed_pipe()
     except OSError as error:
         _silence(sys.stdout.fileno())
-        print(f"standard output: {error.strerror}", file=sys.stderr)
+        print(f"{Path(sys.argv[0]).name}: standard output: {error.strerror}", file=sys.stderr)
         status = EXIT_BAD_INPUT
     sys.exit(status)
 
@@ -129,9 +131,13 @@ def console(stream: Any = None) -> "Console":
     """Where tables go: as wide as the terminal, and never cut off in a file or a pipe."""
     from rich.console import Console
 
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would exit with status 1, which here is a failed gate
+
     stream = stream or sys.stdout
     width = None if stream.isatty() else 200
-    return Console(file=stream, width=width, highlight=False, soft_wrap=True)
+    return Plain(file=stream, width=width, highlight=False, soft_wrap=True)
 
 
 # Options that several commands share -------------------------------------------------------

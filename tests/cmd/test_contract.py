@@ -148,14 +148,35 @@ def test_a_command_that_fails_in_the_middle_makes_the_whole_pipe_fail(pipe, oo_p
     assert result.stdout.strip() == b"0 2 2"
 
 
-def test_output_to_a_full_device_is_one_line(pipe, oo_path):
-    result = pipe(f"hi-cat {oo_path} - </dev/null > /dev/full")
-    assert result.returncode == 2
-    result = pipe(f"hi-cat {oo_path} > /dev/full")
-    assert_one_line_error(result, "hi-cat", "No space left on device")
-    result = pipe(f"hi-info {oo_path} > /dev/full")
-    assert result.returncode == 2
-    assert b"Traceback" not in result.stderr
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("hi-cat {} > /dev/full", "standard output"),
+        ("hi-cat {} -o /dev/full", "/dev/full"),
+        ("hi-info {} > /dev/full", "standard output"),
+        ("hi-info {} --json > /dev/full", "standard output"),
+    ],
+)
+def test_output_to_a_full_device_is_one_line_that_names_it(pipe, oo_path, line, where):
+    result = pipe(line.format(oo_path))
+    command = line.split()[0]
+    assert_one_line_error(result, command, f"{where}:", "No space left on device")
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_table_into_a_closed_pipe_ends_as_sigpipe_does(oo_path, options):
+    """Status 1 would say that a gate failed."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run(
+        [script("hi-info"), oo_path, *options],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert result.returncode == -signal.SIGPIPE
+    assert result.stderr == b""
 
 
 def test_binary_output_to_a_terminal_is_refused(oo_path):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, Final
 
 import h5py
+from isal import igzip_lib
 
 from hitools.core.errors import InputError
 
@@ -28,6 +29,7 @@ LIBVER: Final = ("v110", "v110")
 _SUPERBLOCK_BYTES: Final = 56
 _SPOOL_BYTES: Final = 64 << 20
 """Larger images (ordinary files sent through a pipe) wait on disk, not in memory."""
+_UNPACKING: Final[type[Exception]] = igzip_lib.IsalError  # type: ignore[assignment]  # a stub
 _NO_MARKER: Final = "the stream ends without its end marker (did its writer die?)"
 
 
@@ -51,12 +53,35 @@ def image_length(header: bytes, where: str) -> int:
     return int(end)
 
 
-def open_image(file: str | Path | BinaryIO | IO[bytes], where: str) -> h5py.File:
-    """Open for reading; raises InputError where HDF5 cannot."""
-    try:
-        return h5py.File(file, "r")
-    except OSError as error:
-        raise InputError(f"{where}: HDF5 cannot open it: {error}") from None
+class Image(h5py.File):
+    """An HDF5 image that is open for reading, and whose bytes can be had directly as well."""
+
+    def __init__(self, raw: IO[bytes], where: str, path: Path | None = None) -> None:
+        """Open; raises InputError where HDF5 cannot.
+
+        Args:
+            raw: the image, in memory or a file, which stays open for as long as this.
+            where: its name, for messages.
+            path: of the same file, where there is one: HDF5 reads faster from that.
+        """
+        self._raw = raw
+        try:
+            super().__init__(raw if path is None else path, "r")
+        except OSError as error:
+            raise InputError(f"{where}: HDF5 cannot open it: {error}") from None
+
+    def bytes_at(self, address: int, size: int) -> bytes:
+        """These bytes of the image; ValueError where it ends before."""
+        if isinstance(self._raw, io.BytesIO):
+            with self._raw.getbuffer() as memory:
+                data = bytes(memory[address : address + size])
+        else:
+            # Whatever a damaged file claims, no more is asked for than there is.
+            left = os.fstat(self._raw.fileno()).st_size - address
+            data = os.pread(self._raw.fileno(), min(size, max(left, 0)), address)
+        if len(data) < size:
+            raise ValueError(f"{size} bytes at {address} lie past its end")
+        return data
 
 
 @contextmanager
@@ -64,8 +89,20 @@ def damage_told(where: str) -> Iterator[None]:
     """Whatever HDF5 says of damaged bytes becomes an InputError that names the place."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, zlib.error) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, _UNPACKING) as error:
         raise InputError(f"{where}: damaged: {error}") from None
+
+
+@contextmanager
+def writing_to(out: BinaryIO) -> Iterator[None]:
+    """A failed write (a full disk) becomes an InputError that names where to; a closed pipe not."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        name = "standard output" if out is sys.stdout.buffer else getattr(out, "name", "output")
+        raise InputError(f"{name}: cannot write: {error.strerror}") from None
 
 
 def count_events(file: h5py.File) -> int:
@@ -74,7 +111,7 @@ def count_events(file: h5py.File) -> int:
     return len(events) if isinstance(events, h5py.Dataset) else 0
 
 
-def iter_images(stream: BinaryIO, where: str) -> Generator[h5py.File]:
+def iter_images(stream: BinaryIO, where: str) -> Generator[Image]:
     """The images of a concatenation of streams and files, in order, each open for reading.
 
     An image is closed when the next one is asked for. An end marker is checked and yielded like
@@ -99,7 +136,7 @@ def iter_images(stream: BinaryIO, where: str) -> Generator[h5py.File]:
             raise InputError(f"{place()}: the stream ends inside an image")
         length = image_length(header, place() if images else where)
         body, body_checksum = _read_body(stream, header, length, checksum, place())
-        with body, open_image(body, place()) as file:
+        with body, Image(body, place()) as file:
             with damage_told(place()):
                 count = count_events(file)
                 continues = file.attrs.get("continues")
@@ -187,23 +224,23 @@ class ImageSource:
         self._closing = ExitStack()
         try:
             self._images = self._open(source)
-            self.first: h5py.File = next(self._images)
+            self.first: Image = next(self._images)
         except BaseException:
             self._closing.close()
             raise
 
-    def _open(self, source: str | Path | BinaryIO) -> Iterator[h5py.File]:
+    def _open(self, source: str | Path | BinaryIO) -> Iterator[Image]:
         stream: BinaryIO
-        whole: BinaryIO | Path
+        path = None
         if not isinstance(source, str | Path):
-            stream = whole = self._closing.enter_context(source)
+            stream = self._closing.enter_context(source)
         elif str(source) == STANDARD_INPUT:
-            stream = whole = sys.stdin.buffer
+            stream = sys.stdin.buffer
             if stream.isatty():
                 raise InputError("standard input is a terminal: name a file, or pipe events in")
             self.is_file = _is_one_image(stream)
         else:
-            whole = path = Path(source)
+            path = Path(source)
             if path.is_dir():
                 raise InputError(f"{path}: is a folder, expected an event file")
             try:
@@ -212,7 +249,7 @@ class ImageSource:
                 raise InputError(f"{path}: {error.strerror}") from None
             self.is_file = path.is_file() and _is_one_image(stream)
         if self.is_file:
-            image = self._closing.enter_context(open_image(whole, self.name))
+            image = self._closing.enter_context(Image(stream, self.name, path))
             if "continues" not in image.attrs:
                 return iter([image])
             self.is_file = False  # the first piece of a stream, and all that there is
@@ -221,7 +258,7 @@ class ImageSource:
         self._closing.callback(images.close)
         return images
 
-    def __iter__(self) -> Iterator[h5py.File]:
+    def __iter__(self) -> Iterator[Image]:
         """All images, the first one included; each is closed when the next one is asked for."""
         yield self.first
         yield from self._images
@@ -278,5 +315,6 @@ class ImageStreamWriter:
         data = image.getbuffer()
         self._checksum = zlib.crc32(data, self._checksum)
         self._index += 1
-        self._raw.write(data)
-        self._raw.flush()
+        with writing_to(self._raw):
+            self._raw.write(data)
+            self._raw.flush()

@@ -1,14 +1,11 @@
 """The datasets of an event file: creating them, filling them, reading them without the padding.
 
 `particles` is chunked by event, (1, slots, 6), so that whatever lies wholly in the padding is
-never stored, compressed or read, and a single event can be fetched alone. The fast path here
-decodes such chunks itself, many at a time; every other layout goes through the HDF5 library.
+never stored, compressed or read, and a single event can be fetched alone. Such chunks are written
+and read by chunks.py, many at a time; every other layout goes through the HDF5 library.
 """
 
-import os
-import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,8 +21,10 @@ from hitools.core.features import (
     Float32Array,
     IntArray,
 )
+from hitools.core.format import chunks
+from hitools.core.format.chunks import EventChunks
 from hitools.core.format.faults import BAD_WEIGHT, NOT_FINITE, WRONG_COUNT, Fault
-from hitools.core.format.images import damage_told
+from hitools.core.format.images import Image, damage_told
 
 _N_EVENT: Final = len(EVENT_COLUMNS)
 _N_PARTICLE: Final = len(PARTICLE_COLUMNS)
@@ -33,7 +32,6 @@ _COUNT: Final = EVENT_INDEX["n_particles"]
 _EVENT_ROWS_PER_CHUNK: Final = 1024
 _SLAB_SLOTS: Final = 1 << 22
 """Particle slots (100 MB) that the library path reads at once from files of others."""
-_CHUNKS_PER_TASK: Final = 256
 
 
 @dataclass(frozen=True)
@@ -106,13 +104,14 @@ def append(file: h5py.File, batch: EventBatch, storage: Storage) -> None:
     events[start:] = batch.events
     slots = max(particles.shape[1], int(batch.n_particles.max()))
     particles.resize((stop, slots, _N_PARTICLE))
-    if particles.compression is None and not particles.fletcher32:
-        _write_plain_chunks(particles, batch, start)
-    else:
-        for row in range(len(batch)):
-            begin, end = batch.offsets[row], batch.offsets[row + 1]
-            if end > begin:
-                particles[start + row, : end - begin] = batch.particles[begin:end]
+    chunks.write(
+        particles,
+        start,
+        batch.particles,
+        batch.n_particles,
+        gzip=storage.gzip,
+        checksum=storage.checksum,
+    )
     if batch.weights is not None and "weights" not in file:
         file.create_dataset(
             "weights",
@@ -124,18 +123,6 @@ def append(file: h5py.File, batch: EventBatch, storage: Storage) -> None:
     if "weights" in file:
         file["weights"].resize(stop, axis=0)
         file["weights"][start:] = batch.weights_or_ones
-
-
-def _write_plain_chunks(particles: h5py.Dataset, batch: EventBatch, start: int) -> None:
-    slots = particles.chunks[1]
-    chunk = np.zeros((slots, _N_PARTICLE), np.float32)
-    for row in range(len(batch)):
-        for begin in range(batch.offsets[row], batch.offsets[row + 1], slots):
-            end = min(begin + slots, batch.offsets[row + 1])
-            chunk[: end - begin] = batch.particles[begin:end]
-            chunk[end - begin :] = 0
-            place = (start + row, begin - batch.offsets[row], 0)
-            particles.id.write_direct_chunk(place, chunk)
 
 
 def plain_dataset(file: h5py.File, name: str, where: str) -> h5py.Dataset:
@@ -191,18 +178,37 @@ def counts_of(events: Float32Array, slots: int) -> IntArray:
     return np.where(good, claimed, 0).astype(np.int64)
 
 
-def read_batch(
-    file: h5py.File, rows: slice, events: Float32Array, counts: IntArray, where: str
-) -> EventBatch:
-    """The events of these rows with their particles packed, as they are (see the faults below).
+class BatchReader:
+    """Reads events of one image without the padding: any chunking, any filter HDF5 knows."""
 
-    Raises InputError where a checksum fails.
-    """
-    with damage_told(f"{where}: events {rows.start} to {rows.stop - 1}"):
-        particles = read_particles(file["particles"], rows.start, counts)
-        weights = file["weights"][rows].astype(np.float32) if "weights" in file else None
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return EventBatch(events, particles, offsets, weights)
+    def __init__(self, image: Image) -> None:
+        """Read from an image whose datasets were checked."""
+        self._image = image
+        self._chunks = None
+        if EventChunks.can_read(image["particles"]):
+            self._chunks = EventChunks(image["particles"], image.bytes_at)
+
+    def read(self, rows: slice, events: Float32Array, counts: IntArray, where: str) -> EventBatch:
+        """The events of these rows with their particles packed, as they are (see the faults below).
+
+        Args:
+            rows: of `events`.
+            events: (n, 11) their event vectors.
+            counts: (n,) the particles to read of each.
+            where: for messages.
+
+        Raises:
+            InputError: a checksum fails.
+        """
+        with damage_told(f"{where}: events {rows.start} to {rows.stop - 1}"):
+            particles = None if self._chunks is None else self._chunks.read(rows.start, counts)
+            if particles is None:
+                particles = _read_slabs(self._image["particles"], rows.start, counts)
+            weights = None
+            if "weights" in self._image:
+                weights = self._image["weights"][rows].astype(np.float32)
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return EventBatch(events, particles, offsets, weights)
 
 
 def faults(batch: EventBatch, slots: int) -> list[Fault]:
@@ -270,76 +276,6 @@ def padding_faults(
         for row in np.flatnonzero(dirty.any(axis=1)):
             detail = f"slot {int(np.argmax(dirty[row]))} is not 0, but lies past n_particles"
             yield Fault(begin - rows.start + int(row), WRONG_COUNT, detail)
-
-
-def read_particles(dataset: h5py.Dataset, start: int, counts: IntArray) -> Float32Array:
-    """The first counts[k] particles of each event start + k, packed.
-
-    Args:
-        dataset: (n_events, n_max, 6), any chunking, any filter that the library knows.
-        start: first event.
-        counts: (n,) particles per event.
-
-    Returns:
-        (counts.sum(), 6) float32.
-    """
-    chunks = dataset.chunks
-    by_event = chunks is not None and chunks[0] == 1 and chunks[2] == _N_PARTICLE
-    if by_event and dataset.dtype == np.dtype("<f4") and _decodable(dataset):
-        return _read_by_event(dataset, start, counts)
-    return _read_slabs(dataset, start, counts)
-
-
-def _decodable(dataset: h5py.Dataset) -> bool:
-    return dataset.scaleoffset is None and (
-        (dataset.compression == "gzip" and dataset.shuffle)
-        or (dataset.compression is None and not dataset.shuffle and not dataset.fletcher32)
-    )
-
-
-def _read_by_event(dataset: h5py.Dataset, start: int, counts: IntArray) -> Float32Array:
-    """Decode the chunks ourselves, several at a time (zlib releases the interpreter lock).
-
-    The Adler-32 checksum inside a zlib stream is checked by decompressing; the library's
-    Fletcher-32 behind it need not be.
-    """
-    slots = dataset.chunks[1]
-    per_event = -(-counts // slots)
-    event = np.repeat(np.arange(len(counts)), per_event)
-    first = np.cumsum(per_event) - per_event
-    slot = (np.arange(len(event)) - np.repeat(first, per_event)) * slots
-    filled = np.minimum(counts[event] - slot, slots)
-    compressed = dataset.compression == "gzip"
-    trailer = 4 if dataset.fletcher32 else 0
-
-    def decode(data: list[bytes], kept: list[int]) -> Float32Array:
-        if compressed:
-            plain = [zlib.decompress(chunk[: len(chunk) - trailer]) for chunk in data]
-            planes = np.frombuffer(b"".join(plain), np.uint8).reshape(len(data), 4, -1)
-            words = planes[:, 3].astype(np.uint32)
-            for byte in (2, 1, 0):
-                words <<= 8
-                words |= planes[:, byte]
-            values = words.view(np.float32)
-        else:
-            values = np.frombuffer(b"".join(data), "<f4")
-        padded = values.reshape(len(data), slots, _N_PARTICLE)
-        return np.concatenate([chunk[:n] for chunk, n in zip(padded, kept, strict=True)])
-
-    read_chunk = dataset.id.read_direct_chunk
-    places = list(zip((start + event).tolist(), slot.tolist(), [0] * len(event), strict=True))
-    # A pool per call: threads that outlive it would be missing in a forked child.
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        tasks = []
-        for begin in range(0, len(event), _CHUNKS_PER_TASK):
-            stored = [read_chunk(place) for place in places[begin : begin + _CHUNKS_PER_TASK]]
-            if any(skipped for skipped, _ in stored):  # chunks that a filter could not shrink
-                return _read_slabs(dataset, start, counts)
-            kept = filled[begin : begin + _CHUNKS_PER_TASK].tolist()
-            tasks.append(pool.submit(decode, [data for _, data in stored], kept))
-        return np.concatenate(
-            [np.zeros((0, _N_PARTICLE), np.float32), *(task.result() for task in tasks)]
-        )
 
 
 def _read_slabs(dataset: h5py.Dataset, start: int, counts: IntArray) -> Float32Array:

@@ -20,7 +20,7 @@ from hitools.core.errors import InputError
 from hitools.core.features import EVENT_COLUMNS, PARTICLE_COLUMNS
 from hitools.core.format import consistency, layout, meta
 from hitools.core.format.faults import FaultHandler, refuse
-from hitools.core.format.images import ImageSource, count_events, damage_told
+from hitools.core.format.images import Image, ImageSource, count_events, damage_told
 from hitools.core.format.meta import EventMeta
 
 log = logging.getLogger(__name__)
@@ -115,9 +115,10 @@ class EventReader:
             yield from self._batches(image, before)
             before += count_events(image)
 
-    def _batches(self, image: h5py.File, before: int) -> Iterator[EventBatch]:
+    def _batches(self, image: Image, before: int) -> Iterator[EventBatch]:
         """The batches of one image that follows `before` events of this source."""
         slots = image["particles"].shape[1]
+        reader = layout.BatchReader(image)
         for start in range(0, len(image["events"]), _EVENT_ROWS):
             rows = slice(start, min(start + _EVENT_ROWS, len(image["events"])))
             where = f"{self.name} from event {before}" if before else self.name
@@ -126,12 +127,12 @@ class EventReader:
             offsets = np.concatenate([[0], np.cumsum(counts)])
             for cut in runs_by_budget(offsets, self._max_particles, self._max_events):
                 part = slice(start + cut.start, start + cut.stop)
-                batch = layout.read_batch(image, part, events[cut], counts[cut], where)
+                batch = reader.read(part, events[cut], counts[cut], where)
                 sound = self._sound(image, batch, part, before + part.start)
                 if len(sound):
                     yield sound
 
-    def _sound(self, image: h5py.File, batch: EventBatch, rows: slice, first: int) -> EventBatch:
+    def _sound(self, image: Image, batch: EventBatch, rows: slice, first: int) -> EventBatch:
         """The batch without its bad events, of which the handler is told in order.
 
         Args:
@@ -190,9 +191,9 @@ class EventReader:
 class RandomAccess:
     """Any events of one ordinary file, in any order, reading only their own chunks."""
 
-    def __init__(self, file: h5py.File, where: str) -> None:
+    def __init__(self, file: Image, where: str) -> None:
         """Read the event vectors (44 bytes an event) and keep them."""
-        self._file = file
+        self._reader = layout.BatchReader(file)
         self._where = where
         self.events = layout.read_events(file, slice(0, len(file["events"])), where)
         self._slots = file["particles"].shape[1]
@@ -213,9 +214,7 @@ class RandomAccess:
             if not len(run):
                 continue
             rows = slice(int(run[0]), int(run[-1]) + 1)
-            batch = layout.read_batch(
-                self._file, rows, self.events[rows], self.n_particles[rows], self._where
-            )
+            batch = self._reader.read(rows, self.events[rows], self.n_particles[rows], self._where)
             for fault in layout.faults(batch, self._slots):
                 refuse(self._where, replace(fault, event=rows.start + fault.event))
             pieces.append(batch)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Generic, Protocol, Self, Type
 import h5py
 
 from hitools.core.errors import InputError
-from hitools.core.format.images import LIBVER, ImageStreamWriter
+from hitools.core.format.images import LIBVER, ImageStreamWriter, writing_to
 from hitools.core.format.layout import ON_A_PIPE, ON_DISK, Storage
 
 if TYPE_CHECKING:
@@ -262,9 +262,9 @@ class _RedirectedWriter(_FileWriter[B, M]):
         super().__init__(Path(tempfile.gettempdir()) / "hitools", contents, meta, storage)
 
     def _publish(self) -> None:
-        with self._part.open("rb") as made:
+        with self._part.open("rb") as made, writing_to(self._out):
             shutil.copyfileobj(made, self._out, 1 << 20)
-        self._out.flush()
+            self._out.flush()
         self._part.unlink()
 
 

@@ -13,6 +13,8 @@ import pytest
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_COLUMNS
+from hitools.core.format import chunks
+from hitools.core.format.images import Image
 from hitools.core.format.layout import Storage
 from hitools.core.format.meta import EventMeta, Selection
 from hitools.core.format.reader import open_events
@@ -83,15 +85,79 @@ def test_weights_that_begin_late_are_1_before(tmp_path, oo):
     np.testing.assert_array_equal(weights, [1] * 5 + [2] * 115)
 
 
-def test_files_of_incompressible_particles_are_read(tmp_path):
-    """The library leaves the gzip filter out where it does not shrink a chunk."""
+def test_chunks_that_the_library_left_uncompressed_are_read(tmp_path):
+    """HDF5 may skip filters chunk by chunk: bit k of a chunk's mask is the k-th filter."""
     rng = np.random.default_rng(0)
     bits = rng.integers(0, 2**32, (256, 6), dtype=np.uint32).view(np.float32)
     bits[~np.isfinite(bits)] = 1
     events = np.zeros((1, 11), np.float32)
     events[0, -1] = 256
     batch = EventBatch(events, bits, np.array([0, 256]))
-    assert_same(read_all(write(tmp_path / "a.h5", batch)), batch)
+    path = write(tmp_path / "a.h5", batch)
+    with h5py.File(path, "a") as file:
+        file["particles"].id.write_direct_chunk((0, 0, 0), bits.tobytes(), filter_mask=0b111)
+    assert_same(read_all(path), batch)
+
+
+def test_filters_in_another_order_than_ours_are_left_to_the_library(tmp_path, oo):
+    path = write(tmp_path / "a.h5", oo, Storage(gzip=0, checksum=False))
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_fletcher32()
+    properties.set_shuffle()
+    properties.set_deflate(1)
+    with h5py.File(path, "a") as file:
+        padded = file["particles"][:]
+        del file["particles"]
+        properties.set_chunk((1, 64, 6))
+        space = h5py.h5s.create_simple(padded.shape)
+        h5py.h5d.create(file.id, b"particles", h5py.h5t.IEEE_F32LE, space, properties).write(
+            h5py.h5s.ALL, h5py.h5s.ALL, padded
+        )
+    assert_same(read_all(path), oo)
+
+
+@pytest.mark.parametrize("gzip", [0, 1, 9])
+@pytest.mark.parametrize("pattern", ["zeros", "all bits", "one bit", "random"])
+def test_the_library_accepts_our_checksums_and_finds_our_bytes(tmp_path, gzip, pattern):
+    """Sums of Fletcher-32 that are 0, and multiples of 65535 that are not, included."""
+    bits = {
+        "zeros": np.zeros((70, 6), np.uint32),
+        "all bits": np.full((70, 6), 2**32 - 1, np.uint32),
+        "one bit": np.eye(70, 6, dtype=np.uint32),
+        "random": np.random.default_rng(3).integers(0, 2**32, (70, 6), dtype=np.uint32),
+    }[pattern]
+    filters = {"compression": "gzip", "compression_opts": gzip, "shuffle": True} if gzip else {}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        dataset = file.create_dataset(
+            "particles", (2, 50, 6), "<f4", chunks=(1, 16, 6), fletcher32=True, **filters
+        )
+        counts = np.array([50, 20])
+        chunks.write(dataset, 0, bits.view("<f4"), counts, gzip=gzip, checksum=True)
+    with h5py.File(tmp_path / "a.h5") as file:
+        padded = file["particles"][:].view(np.uint32)
+    np.testing.assert_array_equal(padded[0], bits[:50])
+    np.testing.assert_array_equal(padded[1, :20], bits[50:])
+    assert not padded[1, 20:].any()
+
+
+def test_looking_for_one_event_and_then_for_others_finds_them_all(tmp_path, oo):
+    path = write(tmp_path / "a.h5", oo)
+    with open_events(path) as events:
+        rows = events.rows()
+        for event in (2, 5, 119, 0, 60):
+            assert_same(rows.read(np.array([event])), oo[event : event + 1])
+
+
+def test_a_missing_chunk_of_particles_is_damage_not_zeros(tmp_path, oo):
+    path = tmp_path / "a.h5"
+    write(path, oo)
+    with h5py.File(path, "a") as file:
+        slots, n_max = file["particles"].chunks[1], file["particles"].shape[1]
+        shorter = n_max - (n_max % slots or slots)
+        file["particles"].resize(shorter, axis=1)  # frees the last chunks
+        file["particles"].resize(n_max, axis=1)
+    with pytest.raises(InputError, match=r"a\.h5: events .* a chunk of particles is missing"):
+        read_all(path)
 
 
 def test_what_lies_wholly_in_the_padding_is_not_stored(tmp_path, oo):
@@ -109,6 +175,21 @@ def test_a_file_is_hardly_larger_than_the_gzip_of_its_real_rows(tmp_path, oo):
     path = write(tmp_path / "a.h5", many)
     gzipped = len(zlib.compress(oo.particles.tobytes(), 1)) * 10
     assert path.stat().st_size < 1.1 * gzipped
+
+
+def test_reading_opens_no_more_of_the_library_than_once_for_all_chunks(tmp_path, oo, monkeypatch):
+    """A call of HDF5 for every chunk would cost more than unpacking it."""
+    path = write(tmp_path / "a.h5", oo)
+    with open_events(path) as events:
+        for name in ("__getitem__", "read_direct"):
+            whole = getattr(h5py.Dataset, name)
+
+            def guarded(self, *args, whole=whole, **kwargs):
+                assert self.name != "/particles"
+                return whole(self, *args, **kwargs)
+
+            monkeypatch.setattr(h5py.Dataset, name, guarded)
+        assert_same(EventBatch.concatenate(list(events)), oo)
 
 
 def test_particles_are_read_from_their_own_chunks_alone(tmp_path, oo):
@@ -221,6 +302,15 @@ def test_a_truncated_file_is_refused_with_its_size(tmp_path, oo):
     path.write_bytes(data[:100_000])
     with pytest.raises(InputError, match=f"truncated: 100000 bytes of {len(data)}"):
         open_events(path)
+
+
+def test_an_address_past_the_end_of_a_file_is_an_error_not_memory(oo_path):
+    """A damaged index may claim a chunk of any size, anywhere."""
+    with oo_path.open("rb") as raw, Image(raw, "oo") as image:
+        assert image.bytes_at(0, 4) == b"\x89HDF"
+        for address, size in ((0, 1 << 50), (1 << 40, 10)):
+            with pytest.raises(ValueError, match="past its end"):
+                image.bytes_at(address, size)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,12 @@ def test_streams_and_files_concatenate_in_any_order(tmp_path, oo, oo_path):
         np.testing.assert_array_equal(both.particles, np.concatenate([oo.particles, oo.particles]))
 
 
+def test_large_images_wait_on_disk_and_are_read_the_same(tmp_path, oo, oo_path, monkeypatch):
+    monkeypatch.setattr("hitools.core.format.images._SPOOL_BYTES", 1000)
+    both = read_bytes(tmp_path, stream_of(oo) + oo_path.read_bytes())
+    np.testing.assert_array_equal(both.particles, np.concatenate([oo.particles, oo.particles]))
+
+
 def test_a_stream_without_events_is_no_error(tmp_path, oo):
     assert len(read_bytes(tmp_path, stream_of(oo[:0]))) == 0
 
