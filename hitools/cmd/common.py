@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ class Command(click.Command):
         # Read when torch is imported. Its threads otherwise spin while they wait for each other,
         # which on a busy machine takes many times longer than the work.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        sys.unraisablehook = _heed_a_lost_interrupt
         _log_to_stderr(name)
         try:
             # Not click's own main(), which turns a closed pipe into exit status 1.
@@ -110,6 +112,21 @@ def _die_of_closed_pipe() -> NoReturn:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)
     raise SystemExit(EXIT_BAD_INPUT)  # only where SIGPIPE is blocked
+
+
+def _heed_a_lost_interrupt(lost: "sys.UnraisableHookArgs") -> None:
+    """Interrupt once more where an interrupt came while nothing could be raised.
+
+    That is in a destructor or in the callback of a weak reference, of which every import has one:
+    Python prints the exception and goes on. A command that then waits for input would never end.
+    """
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    # Not at once: that would end this very function, and be lost again.
+    again = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+    again.daemon = True
+    again.start()
 
 
 def _log_to_stderr(name: str) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.cmd.validation_files import phi_shifted, toy_pair, write
+from benchmarks.defects import phi_shifted
+from tests.cmd.validation_files import toy_pair, write
 
 
 @pytest.fixture(scope="session")

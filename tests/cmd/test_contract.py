@@ -9,6 +9,7 @@ import pty
 import resource
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -228,3 +229,26 @@ def test_bad_input_is_one_line_that_names_the_file(run, tmp_path, name, content,
     if content is not None:
         (tmp_path / "bad.h5").write_bytes(content)
     assert_one_line_error(run(name, "bad.h5"), "bad.h5", words)
+
+
+def test_an_interrupt_that_comes_inside_a_destructor_is_not_lost():
+    """Python prints such an exception and goes on; imports are full of such places."""
+    program = """
+import os, signal, time
+from hitools.cmd.common import command
+
+class Fragile:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+@command("hi-toy")
+def main():
+    Fragile()
+    time.sleep(60)
+
+main()
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=30, check=False
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (130, b"", b"")

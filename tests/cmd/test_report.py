@@ -41,7 +41,8 @@ def test_the_folder_holds_page_figures_and_numbers(pipe, tmp_path, folder):
     )
     assert result.returncode == 0, result.stderr
     assert result.stderr == b""
-    names = ("w1", "qclosure", "flow", "closure", "classify", "jets")
+    closure = ("closure-events", "closure-particles", "closure-maps")
+    names = ("w1", "qclosure", "flow", *closure, "classify", "jets-1", "jets-2")
     for name in names:
         assert (tmp_path / f"out/{name}.pdf").read_bytes().startswith(b"%PDF")
     page = (tmp_path / "out/report.html").read_text()
@@ -74,7 +75,7 @@ def test_failing_gates_are_status_1_and_named(run, tmp_path, folder, gates):
     assert "gate failed: closure.pt.chi2_ndf>100" in lines[1]
     page = (tmp_path / "out/report.html").read_text()
     assert "2 of 4 gates fail" in page
-    assert not (tmp_path / "out/jets.pdf").exists()
+    assert not (tmp_path / "out/jets-1.pdf").exists()
     found = json.loads((tmp_path / "out/report.json").read_text())
     assert [gate["holds"] for gate in found["gates"]] == [True, True, False, False]
 

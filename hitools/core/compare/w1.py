@@ -11,14 +11,9 @@ import numpy as np
 
 from hitools.core.batch import EventBatch
 from hitools.core.compare import bootstrap
+from hitools.core.compare.distances import Replicas, between, between_halves, share_grid
 from hitools.core.compare.quantity import Quantity
-from hitools.core.compare.sketch import Grid, Sketch
-from hitools.core.compare.wasserstein import (
-    BinnedValues,
-    binned_wasserstein,
-    wasserstein,
-    wasserstein_circle,
-)
+from hitools.core.compare.sketch import Sketch
 from hitools.core.features import (
     COUNT_COLUMNS,
     EVENT_COLUMNS,
@@ -80,12 +75,9 @@ class W1Result:
 
 @dataclass(frozen=True)
 class _Replicas:
-    """One variable: its distance, replicas of it for the error, and splits for the floor."""
+    """One variable: its distance with replicas, and the reference's standard deviation."""
 
-    value: float
-    bound: float
-    bootstrap: Float64Array
-    halves: Float64Array
+    distance: Replicas
     deviation: float
 
 
@@ -151,19 +143,12 @@ class W1Accumulator:
     ) -> None:
         sketch = self._sketches[side][name]
         self._held[name] += sketch.add(values, weights, groups)
-        if not sketch.frozen and sketch.n_values >= _GRID_VALUES:
-            self._freeze(name)
-
-    def _freeze(self, name: str) -> None:
-        pair = [sketches[name] for sketches in self._sketches]
-        grid = Grid.around(np.concatenate([sketch.values()[0] for sketch in pair]))
-        for sketch in pair:
-            sketch.freeze(grid)
+        if sketch.n_values >= _GRID_VALUES:
+            share_grid(*(sketches[name] for sketches in self._sketches))
 
     def _give_up_values(self, names: tuple[str, ...]) -> None:
         for name in names:
-            if not self._sketches[0][name].frozen:
-                self._freeze(name)
+            share_grid(*(sketches[name] for sketches in self._sketches))
             for sketches in self._sketches:
                 if sketches[name].exact:
                     sketches[name].give_up_values()
@@ -208,40 +193,14 @@ class W1Accumulator:
         )
 
     def _replicas(self, name: str, paired: bool) -> _Replicas:
-        if not self._sketches[0][name].frozen:
-            self._freeze(name)
         reference, sample = (sketches[name] for sketches in self._sketches)
-        circle = self._phi == "circle" and name == "phi"
-        low, high = min(reference.low, sample.low), max(reference.high, sample.high)
-        edges = _edges(reference.grid, circle, low, high, coarse=True)
-        sums = reference.coarse_bins()
-        halves = bootstrap.half_splits(seed=self._seed)
-        split = _distances(edges, circle, sums, halves, sums, ~halves)
-        deviation = reference.standard_deviation
-        if not paired:
-            return _Replicas(split.mean(), 0.0, split, split, deviation)
-        draws = [bootstrap.resampled_groups(seed=2 * self._seed + side) for side in (0, 1)]
-        boot = _distances(edges, circle, sums, draws[0], sample.coarse_bins(), draws[1])
-        return _Replicas(*self._distance(name, circle, low, high), boot, split, deviation)
-
-    def _distance(self, name: str, circle: bool, low: float, high: float) -> tuple[float, float]:
-        """The distance and its bound."""
-        reference, sample = (sketches[name] for sketches in self._sketches)
-        if reference.exact:
-            (p, p_weights), (q, q_weights) = reference.values(), sample.values()
-            measure = wasserstein_circle if circle else wasserstein
-            return measure(p, q, p_weights, q_weights), 0.0
-        edges = _edges(reference.grid, circle, low, high, coarse=False)
-        bracket = binned_wasserstein(edges, reference.fine_bins(), sample.fine_bins(), circle)
-        return float(bracket.value), float(bracket.bound)
-
-
-def _edges(grid: Grid, circle: bool, low: float, high: float, coarse: bool) -> Float64Array:
-    """Edges from the lowest to the highest value, or around the circle once."""
-    if not circle:
-        return grid.edges(coarse, low, high)
-    # float32(pi) lies above pi
-    return np.clip(grid.edges(coarse, low, high), min(low, -np.pi), max(high, np.pi))
+        share_grid(reference, sample)
+        periodic = self._phi == "circle" and name == "phi"
+        if paired:
+            found = between(reference, sample, periodic=periodic, seed=self._seed)
+        else:
+            found = between_halves(reference, periodic=periodic, seed=self._seed)
+        return _Replicas(found, reference.standard_deviation)
 
 
 def _particle_values(batch: EventBatch, name: str) -> Float32Array:
@@ -252,23 +211,6 @@ def _particle_values(batch: EventBatch, name: str) -> Float32Array:
     return batch.particle(name).copy()
 
 
-def _distances(
-    edges: Float64Array,
-    circle: bool,
-    p: tuple[Float64Array, Float64Array],
-    p_draws: np.ndarray,
-    q: tuple[Float64Array, Float64Array],
-    q_draws: np.ndarray,
-) -> Float64Array:
-    """(n_draws,) W1 between the groups drawn from p and those drawn from q."""
-    p_bins, q_bins = (
-        BinnedValues(*(bootstrap.totals(kept, draws) for kept in sums))
-        for sums, draws in ((p, p_draws), (q, q_draws))
-    )
-    with np.errstate(invalid="ignore"):  # a draw without a single entry has no distance
-        return binned_wasserstein(edges, p_bins, q_bins, circle).value
-
-
 def _mean(
     parts: list[_Replicas], shares: Float64Array, name: str, unit: str, scale: float
 ) -> Distance:
@@ -276,9 +218,10 @@ def _mean(
     shares = shares / shares.sum()
     # A variable that is constant in the reference has no scale of its own.
     deviations = np.array([part.deviation or np.nan for part in parts])
-    brackets = np.array([(part.value, part.bound) for part in parts])
-    boot = np.stack([part.bootstrap for part in parts])
-    halves = np.stack([part.halves for part in parts]).mean(1)
+    found = [part.distance for part in parts]
+    brackets = np.array([(one.value, one.bound) for one in found])
+    boot = np.stack([one.bootstrap for one in found])
+    halves = np.stack([one.halves for one in found]).mean(1)
 
     def combined(weights: Float64Array) -> tuple[float, float, float]:
         return (

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Section = Literal["events", "particles", "maps"]
 
-_COLUMNS = 4
+_COLUMNS = 3
 
 
 def closure_figure(
@@ -21,7 +21,7 @@ def closure_figure(
     sections: tuple[Section, ...] = ("events", "particles", "maps"),
     names: tuple[str, str] = ("reference", "sample"),
 ) -> "Figure":
-    """Distributions of event and particle variables and maps of pairs, in rows of four.
+    """Distributions of event and particle variables and maps of pairs, in rows of three.
 
     Args:
         result: of a ClosureAccumulator.

@@ -105,14 +105,16 @@ def _scalar_product(
     upper.set_ylabel(rf"$v_{n}\{{\mathrm{{SP}}\}}$")
     title = rf"$\langle\cos {n}(\psi_A - \psi_B)\rangle$ in brackets"
     upper.legend(loc="upper left", title=title, title_fontsize=8)
-    if not any(np.isfinite(s.value[f"v{n}_sp"]) for s, _, _ in _samples(result, names)):
-        upper.text(
-            0.5, 0.12, "not defined", transform=upper.transAxes, ha="center", color="#666666"
-        )
+    if not any(
+        _known(s.value[f"v{n}_sp(pt)"], s.error[f"v{n}_sp(pt)"]).any()
+        for s, _, _ in _samples(result, names)
+    ):
+        note = "not measured: no resolution"
+        upper.text(0.5, 0.12, note, transform=upper.transAxes, ha="center", color="#666666")
     lower.axhline(0, color="#666666", linewidth=0.8)
     lower.set_xlabel(r"$p_T$ (GeV/$c$)")
     lower.set_ylabel("difference", fontsize=8.5)
-    lower.set_xlim(edges[0], edges[-1])
+    lower.set_xlim(edges[0], _last_edge(result, names, (f"v{n}_sp",)))
     if result.reference is not None:
         name = f"v{n}_sp(pt)"
         difference = result.sample.value[name] - result.reference.value[name]
@@ -137,7 +139,7 @@ def _cumulants(axes: "Axes", result: FlowResult, n: int, names: tuple[str, str])
     axes.axhline(0, color="#666666", linewidth=0.8)
     axes.set_xlabel(r"$p_T$ (GeV/$c$)")
     axes.set_ylabel(rf"$v_{n}\{{2\}}, v_{n}\{{4\}}$")
-    axes.set_xlim(edges[0], edges[-1])
+    axes.set_xlim(edges[0], _last_edge(result, names, (f"v{n}_2", f"v{n}_4")))
     if axes.get_legend_handles_labels()[0]:
         _make_room(axes, 0.35)
         axes.legend(loc="upper left")
@@ -162,6 +164,17 @@ def _known(value: np.ndarray, error: np.ndarray) -> np.ndarray:
     """Which points to draw: one bin with a handful of particles must not set the axis."""
     known = np.isfinite(value) & np.isfinite(error)
     return known & (error < 6 * np.median(error[known])) if known.any() else known
+
+
+def _last_edge(result: FlowResult, names: tuple[str, str], curves: tuple[str, ...]) -> float:
+    """Where the last bin ends that has a point in one of these; the last edge where none has."""
+    known = [
+        _known(sample.value[f"{curve}(pt)"], sample.error[f"{curve}(pt)"])
+        for sample, _, _ in _samples(result, names)
+        for curve in curves
+    ]
+    filled = np.flatnonzero(np.any(known, axis=0))
+    return float(result.options.pt_edges[filled[-1] + 1 if filled.size else -1])
 
 
 def _make_room(axes: "Axes", share: float) -> None:

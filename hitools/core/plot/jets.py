@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 3
+_PANELS_A_PAGE = 9
 
 
 def jets_figure(
@@ -30,8 +31,16 @@ def jets_figure(
         result: of a JetComparison.
         names: of the two samples, for the legend.
     """
-    panels = [_panel(entry) for entry in result.variables if entry.ratio is not None]
-    return ratio_figure(panels, *names, n_columns=_COLUMNS)
+    return ratio_figure(_panels(result), *names, n_columns=_COLUMNS)
+
+
+def jets_pages(
+    result: JetComparisonResult, names: tuple[str, str] = ("reference", "sample")
+) -> "list[Figure]":
+    """The same panels on figures of three rows, each of which fits a sheet of paper."""
+    panels = _panels(result)
+    pages = [panels[k : k + _PANELS_A_PAGE] for k in range(0, len(panels), _PANELS_A_PAGE)]
+    return [ratio_figure(page, *names, n_columns=_COLUMNS) for page in pages]
 
 
 def summary_figure(summary: JetSummary, name: str = "jets") -> "Figure":
@@ -60,6 +69,10 @@ def summary_figure(summary: JetSummary, name: str = "jets") -> "Figure":
 def _log_axis(variable: Variable, edges: Float64Array) -> bool:
     """Over less than a factor of 30 the ticks of a logarithmic axis run into each other."""
     return variable.log and bool(edges[-1] > 30 * edges[0])
+
+
+def _panels(result: JetComparisonResult) -> list[RatioPanel]:
+    return [_panel(entry) for entry in result.variables if entry.ratio is not None]
 
 
 def _panel(entry: VariableComparison) -> RatioPanel:

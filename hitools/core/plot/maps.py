@@ -56,7 +56,8 @@ def draw_ratio_map(
     axes.set_ylabel(y_label)
     mean, median = ratios.score.mean, ratios.score.median
     axes.set_title(rf"ratio: mean {mean:.2f}, median {median:.2f}", loc="right", fontsize=8)
-    figure.colorbar(image, ax=axes, extend="both", pad=0.03, fraction=0.18, aspect=30)
+    bar = figure.colorbar(image, ax=axes, extend="both", pad=0.03, fraction=0.18, aspect=30)
+    bar.set_label("sample / reference", fontsize=8)
     place_y_label(axes)
 
 

@@ -37,8 +37,9 @@ def qclosure_figure(result: QClosureResult) -> "Figure":
             axes.set_ylabel(rf"$Q_{component}$ of the particles (GeV/$c$)")
             rho = quantities[f"q.correlation.{component}"].value
             note = "closes by construction" if result.by_construction else rf"$\rho$ = {rho:.3f}"
-            axes.set_title(note, loc="right", fontsize=8.5)
-            figure.colorbar(image, ax=axes, label="events", pad=0.02)
+            axes.set_title(note, loc="left", fontsize=8.5)
+            bar = figure.colorbar(image, ax=axes, pad=0.02)
+            bar.ax.set_title("events", fontsize=8.5)
         axes = figure.add_subplot(densities[2])
         for k, component in enumerate("xy"):
             mean, width = (

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.gridspec import SubplotSpec
+
+_HARDLY_KNOWN: Final = 0.25
+"""Relative error of a bin of the reference: some 16 entries."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,9 @@ def draw_distribution(
             label=sample_name,
             zorder=3,
         )
-    heights = panel.reference[panel.reference > 0]
+    heights = shown = panel.reference[panel.reference > 0]
+    if panel.sample is not None:
+        shown = np.append(heights, panel.sample[panel.sample > 0])
     log_y = panel.log_y
     if log_y is None:
         log_y = heights.size > 0 and heights.max() > 200 * heights.min()
@@ -130,9 +135,10 @@ def draw_distribution(
         axes.set_yscale("log")
         axes.set_ylim(heights.min() / 3, heights.max() * 6)
     elif heights.size and panel.from_zero:
-        axes.set_ylim(0, heights.max() * 1.35)
+        # A wild sample is cut off: the reference must not become a line on the floor.
+        axes.set_ylim(0, min(max(heights.max(), shown.max()) * 1.35, heights.max() * 3))
     elif heights.size:
-        low, high = heights.min(), heights.max()
+        low, high = shown.min(), shown.max()
         margin = max(high - low, 0.02 * high)
         axes.set_ylim(low - 0.5 * margin, high + margin)
     if panel.log_x:
@@ -149,7 +155,8 @@ def draw_distribution(
 def draw_ratio(axes: "Axes", panel: RatioPanel, label: str) -> None:
     """The lower part of a panel: sample / reference on the bands, 0.5 to 1.5 at most.
 
-    Ratios outside the axes are marked by a triangle at their edge.
+    Ratios outside the axes are marked by a triangle at their edge, unless the reference itself
+    is hardly known there: a row of triangles under an empty tail says nothing.
     """
     style.ratio_bands(axes)
     axes.set_xlabel(panel.label)
@@ -178,7 +185,9 @@ def draw_ratio(axes: "Axes", panel: RatioPanel, label: str) -> None:
         elinewidth=0.9,
         zorder=3,
     )
-    for outside, marker, at in ((ratio > high, "^", high), (ratio < low, "v", low)):
+    solid = panel.reference_error < _HARDLY_KNOWN * panel.reference
+    above, below = solid & (ratio > high), solid & (ratio < low)
+    for outside, marker, at in ((above, "^", high), (below, "v", low)):
         if np.any(outside):
             axes.plot(
                 centres[outside],

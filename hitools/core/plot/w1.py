@@ -46,5 +46,14 @@ def w1_figure(result: W1Result) -> "Figure":
         axes.set_ylim(-0.7, len(distances) - 0.3)
         axes.set_xlim(left=0)
         axes.set_xlabel(r"$W_1$ / standard deviation of the reference")
-        axes.legend(loc="center right")
+        for border in _borders(result):
+            axes.axhline(len(distances) - border - 0.5, color="#666666", linewidth=0.6, zorder=0)
+        # Above the axes, where no distance can be.
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
     return figure
+
+
+def _borders(result: W1Result) -> list[int]:
+    """How many rows come before the first particle variable, and before the means."""
+    names = [d.name for d in result.distances]
+    return [names.index("phi_rel"), names.index("evt")]

@@ -31,14 +31,14 @@ class Section:
         name: of the command without "hi-", e.g. "w1".
         quantities: its numbers.
         remarks: sentences on them.
-        figure: its figure, or None where there is nothing to draw.
+        figures: by name of the file that they go to, without ending.
         details: more for JSON.
     """
 
     name: str
     quantities: tuple[Quantity, ...]
     remarks: tuple[str, ...] = ()
-    figure: "Figure | None" = None
+    figures: "dict[str, Figure]" = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -214,7 +214,7 @@ def _w1_section(accumulator: Any) -> Section:
         "w1",
         tuple(result.quantities()),
         tuple(remarks),
-        w1_figure(result),
+        {"w1": w1_figure(result)},
         {"exact": result.exact, "bounds": bounds},
     )
 
@@ -229,14 +229,15 @@ def _qclosure_section(accumulator: Any) -> Section:
             "The sample closes by construction: its event vectors are sums over its own "
             "particles. Closure tests nothing here."
         )
-    return Section("qclosure", tuple(result.quantities()), tuple(remarks), qclosure_figure(result))
+    figures = {"qclosure": qclosure_figure(result)}
+    return Section("qclosure", tuple(result.quantities()), tuple(remarks), figures)
 
 
 def _flow_section(accumulator: Any) -> Section:
     from hitools.core.plot.flow import flow_figure
 
     result = accumulator.result()
-    return Section("flow", tuple(result.quantities()), (), flow_figure(result))
+    return Section("flow", tuple(result.quantities()), (), {"flow": flow_figure(result)})
 
 
 def _closure_section(accumulator: Any) -> Section:
@@ -244,9 +245,11 @@ def _closure_section(accumulator: Any) -> Section:
 
     result = accumulator.result()
     binning = {v.binning.name: v.binning.edges.tolist() for v in result.variables}
-    return Section(
-        "closure", tuple(result.quantities()), (), closure_figure(result), {"binning": binning}
-    )
+    figures = {
+        f"closure-{part}": closure_figure(result, (part,))
+        for part in ("events", "particles", "maps")
+    }
+    return Section("closure", tuple(result.quantities()), (), figures, {"binning": binning})
 
 
 _SECTIONS: Final[dict[str, Callable[[Any], Section]]] = {
@@ -273,19 +276,19 @@ def _classify_section(accumulator: "ClassifyAccumulator", advance: Advance) -> S
         "classify",
         tuple(result.quantities()),
         tuple(remarks),
-        classify_figure(result),
+        {"classify": classify_figure(result)},
         result.details(),
     )
 
 
 def _jets_section(comparison: "JetComparison", definition: JetDefinition) -> Section:
-    from hitools.core.plot.jets import jets_figure
+    from hitools.core.plot.jets import jets_pages
 
     result = comparison.result()
     return Section(
         "jets",
         tuple(result.quantities()),
         (definition.sentence(),),
-        jets_figure(result),
+        {f"jets-{k}": page for k, page in enumerate(jets_pages(result), start=1)},
         {"definition": definition.as_dict(), "n_jets": list(result.n_jets)},
     )

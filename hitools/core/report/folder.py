@@ -17,10 +17,10 @@ def make_folder(folder: Path) -> None:
 
 
 def write_folder(folder: Path, page: str, sections: Sequence[Section]) -> None:
-    """Write report.html and NAME.pdf for every section; other files stay as they are."""
+    """Write report.html and NAME.pdf for every figure; other files stay as they are."""
     from hitools.core.plot.style import save_figure
 
     write_text(folder / "report.html", page)
     for section in sections:
-        if section.figure is not None:
-            save_figure(section.figure, folder / f"{section.name}.pdf")
+        for name, figure in section.figures.items():
+            save_figure(figure, folder / f"{name}.pdf")

@@ -31,7 +31,7 @@ h1 { font-size: 1.5em; margin: 0 0 .3em; } h2 { font-size: 1.2em; margin: 2em 0 
 table { border-collapse: collapse; font-size: .92em; }
 th { text-align: left; border-bottom: 2px solid #1a1a1a; padding: .2em .7em .2em 0; }
 td { border-bottom: 1px solid #ddd; padding: .12em .7em .12em 0; vertical-align: top; }
-.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .name { color: #666; font-family: ui-monospace, monospace; font-size: .86em; }
 .good { color: #1b6e2d; } .fair { color: #7a5a00; } .bad { color: #b00020; font-weight: 600; }
 .none { color: #666; }
@@ -109,7 +109,12 @@ def with_error(value: float, error: float) -> str:
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of cells that are HTML already."""
-    head = "".join(f"<th>{_text(title)}</th>" for title in titles)
+    head = "".join(
+        f'<th class="n">{_text(title)}</th>'
+        if cell.startswith('<td class="n"')
+        else f"<th>{_text(title)}</th>"
+        for title, cell in zip(titles, rows[0] if rows else titles, strict=True)
+    )
     lines = "\n".join("<tr>" + "".join(cells) + "</tr>" for cells in rows)
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table>"
 
@@ -176,8 +181,8 @@ def _key_table(rows: Sequence[Row], system: str | None) -> str:
 def _section(section: Section) -> str:
     parts = [f'<h2 id="{section.name}">{_text(section.title)}</h2>']
     parts += [f'<p class="remark">{_text(remark)}</p>' for remark in section.remarks]
-    if section.figure is not None:
-        parts.append(f'<img alt="{_text(section.title)}" src="{embedded(section.figure)}">')
+    for name, figure in section.figures.items():
+        parts.append(f'<img alt="{_text(f"{section.title}: {name}")}" src="{embedded(figure)}">')
     parts.append(f'<div class="all">{_all_numbers(section.quantities)}</div>')
     return "\n".join(parts)
 

@@ -53,7 +53,7 @@ def test_every_figure_is_drawn_and_written(tmp_path, figure, n_axes):
 
 def test_a_sample_that_closes_by_construction_shows_no_correlation():
     made = qclosure_figure(fed(QClosureAccumulator(), reference=False))
-    titles = [axes.get_title(loc="right") for axes in made.axes]
+    titles = [axes.get_title(loc="left") for axes in made.axes]
     assert titles.count("closes by construction") == 2
 
 

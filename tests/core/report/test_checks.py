@@ -72,7 +72,7 @@ def test_a_section_holds_the_numbers_of_its_command(name, sections, samples):
             assert getattr(quantity, field) == pytest.approx(
                 getattr(other, field), rel=1e-6, abs=1e-9, nan_ok=True
             ), (key, field)
-    assert sections[name].figure is not None
+    assert sections[name].figures
 
 
 def test_the_key_numbers_are_found_by_their_names(sections):

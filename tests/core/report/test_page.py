@@ -32,7 +32,7 @@ def made() -> str:
         InputSummary("reference", "<ref>&.h5", 1000, 190_000, meta),
         InputSummary("sample", "gen.h5", 900, 170_000, EventMeta()),
     ]
-    section = Section("w1", quantities, ("5 < 6 & so on.",), figure())
+    section = Section("w1", quantities, ("5 < 6 & so on.",), {"w1": figure()})
     rows = key_rows(quantities, judged, "O-O")
     return page(inputs, rows, judged, [section, Section("flow", ())], "hi-report")
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from hitools.core.compare import bootstrap
 from hitools.core.compare.bootstrap import N_GROUPS
+from hitools.core.compare.distances import share_grid
 from hitools.core.compare.histogram import (
     RatioComparison,
     compare_histograms,
@@ -24,12 +25,7 @@ from hitools.core.compare.sketch import Sketch
 from hitools.core.errors import InputError
 from hitools.core.features import BoolArray, Float64Array, IntArray
 from hitools.core.observables.jets.definition import JetDefinition
-from hitools.core.observables.jets.distance import (
-    Measured,
-    distance,
-    mean_of_known,
-    share_grid,
-)
+from hitools.core.observables.jets.distance import Measured, distance, mean_of_known
 from hitools.core.observables.jets.reach import reach, reach_cells, reach_of_draws, slices
 from hitools.core.observables.jets.substructure import UNTAGGED
 from hitools.core.observables.jets.table import JetBatch

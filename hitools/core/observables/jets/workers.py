@@ -20,6 +20,7 @@ from typing import IO, Any, Final, cast
 from hitools.core.batch import EventBatch
 from hitools.core.compare.blocks import steady_blocks
 from hitools.core.errors import InputError
+from hitools.core.interrupts import interrupts_held
 from hitools.core.observables.jets.definition import JetDefinition
 from hitools.core.observables.jets.finder import find_jets
 from hitools.core.observables.jets.table import JetBatch
@@ -43,10 +44,8 @@ def find_all(
         for piece in pieces:
             yield find_jets(piece, definition)
         return
-    processes = [_Worker(definition) for _ in range(workers)]
+    processes: list[_Worker] = []
     idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-    for process in processes:
-        idle.put(process)
     threads = ThreadPoolExecutor(workers)
 
     def work(piece: EventBatch) -> JetBatch:
@@ -58,6 +57,11 @@ def find_all(
 
     waiting: deque[Future[JetBatch]] = deque()
     try:
+        # Otherwise an interrupt could leave a process that nobody knows of, or half of them.
+        with interrupts_held():
+            for _ in range(workers):
+                processes.append(_Worker(definition))
+                idle.put(processes[-1])
         for piece in pieces:
             waiting.append(threads.submit(work, piece))
             if len(waiting) > 2 * workers:

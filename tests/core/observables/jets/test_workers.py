@@ -66,3 +66,19 @@ def test_a_worker_that_dies_is_told_in_one_line(oo, small_pieces, monkeypatch):
     monkeypatch.setattr(workers_module._Worker, "find", kill_at_third)
     with pytest.raises(InputError, match="killed by SIGKILL"):
         list(find_all([oo], DEFINITION, workers=2))
+
+
+def test_an_interrupt_while_workers_start_leaves_nobody_behind(oo, monkeypatch):
+    started = []
+    original = workers_module._Worker.__init__
+
+    def interrupted(self, definition):
+        original(self, definition)
+        started.append(self._process)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(workers_module._Worker, "__init__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(find_all([oo], DEFINITION, workers=2))
+    assert len(started) == 2
+    assert all(process.poll() is not None for process in started)
