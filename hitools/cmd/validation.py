@@ -238,6 +238,7 @@ def _write_json(
     remarks: Sequence[str],
     details: dict[str, Any],
 ) -> None:
+    from hitools.core.compare.quantity import known_to_json
     from hitools.core.files import write_text
 
     result = {
@@ -246,7 +247,7 @@ def _write_json(
         "inputs": list(inputs),
         "quantities": [quantity.as_dict() for quantity in quantities],
         "remarks": list(remarks),
-        **details,
+        **known_to_json(details),
     }
     text = json.dumps(result, indent=2, allow_nan=False) + "\n"
     if target == _STANDARD_OUTPUT:

@@ -8,7 +8,7 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from hitools.core.errors import InputError
 
@@ -40,18 +40,20 @@ class Quantity:
     unit: str = "1"
 
     def as_dict(self) -> dict[str, str | float | None]:
-        """The JSON form; NaN and infinity, which JSON does not know, become null."""
+        """The JSON form; see known_to_json."""
+        numbers = {"value": self.value, "error": self.error, "floor": self.floor}
+        return {"name": self.name, **known_to_json(numbers), "unit": self.unit}
 
-        def number(x: float) -> float | None:
-            return float(x) if math.isfinite(x) else None
 
-        return {
-            "name": self.name,
-            "value": number(self.value),
-            "error": number(self.error),
-            "floor": number(self.floor),
-            "unit": self.unit,
-        }
+def known_to_json(values: Any) -> Any:
+    """Plain values with null for NaN and infinity, which JSON does not know."""
+    if isinstance(values, float):
+        return float(values) if math.isfinite(values) else None
+    if isinstance(values, dict):
+        return {name: known_to_json(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [known_to_json(value) for value in values]
+    return values
 
 
 @dataclass(frozen=True)
