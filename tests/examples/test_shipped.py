@@ -48,7 +48,7 @@ def made(tmp_path_factory):
     assert state.exists(), errors
     used = json.loads((folder / "out-work/oo-toy/progress.json").read_text())["seconds"]
     seconds = [used]
-    for minutes in ("2", "20"):
+    for minutes in ("2", "4.9"):
         words[1] = minutes
         again = start(folder, *words)
         _, errors = again.communicate(timeout=600)
