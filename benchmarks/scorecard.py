@@ -107,6 +107,12 @@ def _arguments() -> argparse.Namespace:
     add("--classifiers", default="event,deepsets,transformer", help="which, with commas")
     add("--seeds", type=int, default=3, help="trainings of each classifier (3)")
     add("--max-events", type=int, default=20_000, help="for the classifiers (20000)")
+    add(
+        "--transformer-events",
+        type=int,
+        default=20_000,
+        help="for the transformer, trained once: it takes 20 times as long (20000)",
+    )
     add("--cost-seconds", type=float, help="to measure the time of an event for")
     add("--time-limit", type=float, help="seconds; what does not end in them is not measured")
     add("-j", "--workers", type=int, default=len(os.sched_getaffinity(0)))
@@ -207,7 +213,8 @@ def _measure(
         steps.run("report", words, pair, ["report/report.json", "report/report.html"])
         results["report"] = _read(steps.folder / "report/report.json")
         if "transformer" in options.classifiers:
-            words = ["hi-classify", *names, "--classifier", "transformer", *classifying]
+            words = ["hi-classify", *names, "--classifier", "transformer"]
+            words += ["--seeds", "1", "--max-events", str(options.transformer_events)]
             words += ["-q", "--json=transformer.json", "--plot", "transformer.pdf"]
             steps.run("transformer", words, pair, ["transformer.json", "transformer.pdf"])
             results["classifiers"].append(_read(steps.folder / "transformer.json"))

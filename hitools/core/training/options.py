@@ -167,7 +167,7 @@ ROTARY: Final = TrainingOptions(
     sums_weight=0.1,
     event_times=8,
     symmetries=True,
-    solver_steps=16,
+    solver_steps=8,
 )
 
 PRESETS: Final[dict[str, TrainingOptions]] = {
