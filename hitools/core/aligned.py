@@ -252,7 +252,11 @@ class Aligned:
         eta = self.eta.decode(x[:, 1]).double().cpu().numpy()
         psi = np.repeat(events[:, EVENT_INDEX["psi_2"]].astype(np.float64), counts)
         phi = wrap_angle(torch.atan2(x[:, 3], x[:, 2]).double().cpu().numpy() + psi)
-        low, high = math.log(self.pt_min), math.log(self.pt_max)
+        # No particle has more than all of its event: a score far outside, as a lone particle now
+        # and then gets, would be a momentum without bound.
+        low = math.log(self.pt_min)
+        sum_pt = np.repeat(events[:, EVENT_INDEX["sum_pt"]].astype(np.float64), counts)
+        high = np.maximum(np.log(np.minimum(sum_pt, self.pt_max)), low)
         outside_pt = (log_pt < low) | (log_pt > high)
         outside_eta = np.abs(eta) > self.eta_max
         mended = Mended(pt=int(outside_pt.sum()), eta=int(outside_eta.sum()))

@@ -55,6 +55,15 @@ def test_decoding_inverts_encoding(scaling, real):
     np.testing.assert_allclose(wrap_angle(phi - real.particle("phi")), 0, atol=1e-5)
 
 
+def test_no_particle_has_more_than_all_of_its_event(scaling, real):
+    _, x = encoded(scaling, real)
+    x[real.offsets[:-1], 0] = 30.0  # a score that no normal number has
+    pt, _, _, mended = scaling.decode_particles(x, real.events, real.n_particles)
+    most = np.minimum(real.event("sum_pt"), scaling.pt_max)
+    np.testing.assert_allclose(pt[real.offsets[:-1]], most, rtol=1e-6)
+    assert mended.pt >= len(real)
+
+
 def test_particles_add_up_to_what_their_event_vector_says(scaling, real):
     """The sums that the network closes on, from the particles and from the event vector."""
     z, x = encoded(scaling, real)
