@@ -16,8 +16,8 @@ quickstart: $(READY)
 	PATH="$(BIN):$$PATH" WORKERS=$(WORKERS) bash examples/quickstart.sh quickstart
 
 test: $(READY)
-	@echo "test: about 20 minutes on 2 cores."
-	$(BIN)/python -m pytest -n $(WORKERS)
+	@echo "test: about 15 minutes on 2 cores."
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -11,6 +11,9 @@ import pytest
 
 from tests.conftest import SCRIPTS
 
+pytestmark = pytest.mark.xdist_group("shipped")
+"""The model below takes minutes: one worker makes it, once."""
+
 ROOT = Path(__file__).parents[2]
 MAKE = ["bash", str(ROOT / "examples/shipped/make.sh")]
 TINY = ("width=8", "n_heads=2", "n_blocks=1", "n_head_blocks=1", "n_neighbours=3")

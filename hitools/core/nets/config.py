@@ -61,11 +61,7 @@ class NetConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {
-            "kind": self.kind,
-            **asdict(self),
-            "neighbour_columns": list(self.neighbour_columns),
-        }
+        return {**asdict(self), "neighbour_columns": list(self.neighbour_columns)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "NetConfig":
