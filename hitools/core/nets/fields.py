@@ -48,25 +48,27 @@ def fields(eta: Tensor, phi: Tensor, pt: Tensor, layout: Layout) -> Tensor:
     plain = torch.stack([torch.ones_like(eta), eta, u, v], dim=1)
     sources = torch.cat([plain, pt[:, None] * plain], dim=1).float()
     out = points.new_zeros(len(points) + 1, N_FIELDS)
-    for starts, counts in similar_events(layout, device.type):
-        length = max(counts)
-        first, count = torch.tensor([starts, counts], device=device)[:, :, None]
-        own = torch.arange(length, device=device)
-        real = own < count
-        rows = torch.where(real, first + own, len(points))
-        inside = torch.where(real, rows, 0)
-        event, source = points[inside], sources[inside] * real[..., None]
-        step = max(1, TILE_ELEMENTS.get(device.type, DEFAULT_TILE_ELEMENTS) // real.numel())
-        for tile in (slice(i, i + step) for i in range(0, length, step)):
-            here = event[:, tile]
-            distances = torch.cdist(here, event, compute_mode="use_mm_for_euclid_dist")
-            kernel = distances.square_().mul_(-0.5 / WIDTHS[0] ** 2).exp_()
-            sums = []
-            for place, _ in enumerate(WIDTHS):
-                if place:
-                    kernel = kernel.square_().square_()  # half the width
-                sums.append(kernel @ source)
-            out[rows[:, tile]] = _features(torch.stack(sums, 2), here, source[:, tile], count)
+    # Differences of near particles: in float32 under autocast too.
+    with torch.autocast(device.type, enabled=False):
+        for starts, counts in similar_events(layout, device.type):
+            length = max(counts)
+            first, count = torch.tensor([starts, counts], device=device)[:, :, None]
+            own = torch.arange(length, device=device)
+            real = own < count
+            rows = torch.where(real, first + own, len(points))
+            inside = torch.where(real, rows, 0)
+            event, source = points[inside], sources[inside] * real[..., None]
+            step = max(1, TILE_ELEMENTS.get(device.type, DEFAULT_TILE_ELEMENTS) // real.numel())
+            for tile in (slice(i, i + step) for i in range(0, length, step)):
+                here = event[:, tile]
+                distances = torch.cdist(here, event, compute_mode="use_mm_for_euclid_dist")
+                kernel = distances.square_().mul_(-0.5 / WIDTHS[0] ** 2).exp_()
+                sums = []
+                for place, _ in enumerate(WIDTHS):
+                    if place:
+                        kernel = kernel.square_().square_()  # half the width
+                    sums.append(kernel @ source)
+                out[rows[:, tile]] = _features(torch.stack(sums, 2), here, source[:, tile], count)
     return out[:-1]
 
 

@@ -205,12 +205,13 @@ class RotaryNet(nn.Module):
             condition = condition + self._feedback(-1, gap, root)
         scale, shift = layout.spread(self.norm(functional.silu(condition))).chunk(2, dim=1)
         h = normed(h, scale, shift)
-        # Regression on the sum: every particle moves by its own share of what is missing.
+        # Regression on the sum: every particle moves by its own share of what is missing; and on
+        # what lies around: the first order of what particles do to each other.
         response = self.response(h).float().view(len(x), len(SUMS), N_PARTICLE)
-        share = torch.einsum("nkf,nk->nf", response, layout.spread(gap / root))
-        # And on what lies around: the first order of what particles do to each other.
         pull = self.pull(h).float().view(len(x), N_FIELDS, N_PARTICLE)
-        share = share + torch.einsum("nkf,nk->nf", pull, around)
+        with torch.autocast(x.device.type, enabled=False):
+            share = torch.einsum("nkf,nk->nf", response, layout.spread(gap / root))
+            share = share + torch.einsum("nkf,nk->nf", pull, around)
         learnt = outwards(self.out(h).float() + share, phi)
         spread = layout.spread(alpha), layout.spread(sigma)
         return self.representation.independent_velocity(x, *spread) + learnt, estimates

@@ -151,3 +151,18 @@ def test_configurations_find_their_network(scaling, oo):
         config_from_dict({"kind": "rotary", "depth": 3})
     with pytest.raises(InputError, match="goes with the representation 'aligned'"):
         build(TINY, Standardised.fit([oo], eta_max=2.5))
+
+
+def test_bfloat16_autocast_stays_near_float32(model):
+    """Sums over particles, positions and the exact part of the velocity stay in full precision."""
+    x, t, events, offsets = example([100, 64, 3])
+    exact, estimates = model.particle_outputs(x, t, events, offsets)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded, rounded_estimates = model.particle_outputs(x, t, events, offsets)
+    assert rounded.dtype == torch.float32
+    assert float(((rounded - exact).norm() / exact.norm()).detach()) < 0.02
+    for one, other in zip(rounded_estimates, estimates, strict=True):
+        assert one.dtype == torch.float32
+        assert float(((one - other).norm() / other.norm()).detach()) < 0.05
+    rounded.square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
