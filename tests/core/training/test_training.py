@@ -13,6 +13,7 @@ from hitools.core.errors import InputError
 from hitools.core.format.meta import EventMeta, Selection
 from hitools.core.modelfolder import ModelFolder
 from hitools.core.nets.config import NetConfig
+from hitools.core.nets.networks import config_to_dict
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.training.options import PRESETS, TrainingOptions, differences
 from hitools.core.training.start import Sources, Start, prepared
@@ -160,7 +161,7 @@ def test_config_holds_every_number_and_the_model_works_without_the_data(few, tmp
     folder = train(few, tmp_path / "model", stop_after=3)
     values = json.loads(folder.config_path.read_text())
     assert values["training"] == OPTIONS.to_dict()
-    assert values["network"] == OPTIONS.network.to_dict()
+    assert values["network"] == config_to_dict(OPTIONS.network)
     assert values["system"] == "O-O"
     assert values["data"]["n_train"] == 15
     assert set(values["versions"]) == {"hitools", "torch", "accelerate", "numpy"}
