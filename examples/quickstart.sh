@@ -26,9 +26,7 @@ say "2. Training, test and validation events"
 run hi-prep oo.h5 --split train=0.60,test=0.35,val=0.05 -o data
 
 say "3. A small model"
-# So short a training takes the average of fewer weights than a long one.
-run hi-train data/train.h5 --validation data/val.h5 --steps "$steps" --ema 0.98 \
-    -o model --plot loss.png
+run hi-train data/train.h5 --validation data/val.h5 --steps "$steps" -o model --plot loss.png
 
 say "4. Generated events"
 run hi-sample -m model -n 1000 --seed 2 -j "$workers" -o sample.h5

@@ -7,7 +7,7 @@ derived, so that a sampled event vector is consistent in itself.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -23,10 +23,13 @@ from hitools.core.features import (
     PARTICLE_INDEX,
     Float32Array,
     FloatArray,
+    IntArray,
     wrap_angle,
 )
 from hitools.core.quantiles import QuantileMap
 from hitools.core.scaling import Mended
+from hitools.core.slices import FACTORS, N_SLICE_FEATURES, N_SLICES, SCALES, Slices, shares, waves
+from hitools.core.slices import sums as sums_in_slices
 
 EVENT_SCORES: Final = (
     "n_particles",
@@ -44,10 +47,11 @@ EVENT_SCORES: Final = (
 PARTICLE_SCORES: Final = ("pt", "eta", "x", "y")
 """Particle features of the model: normal scores, and the azimuth from psi_2 on a circle."""
 
-SUMS: Final = ("q_x", "q_y", "pt", "eta", "phi")
-"""Sums over particles that an event vector fixes, in the event plane."""
+N_SUMS: Final = N_SLICE_FEATURES + 2
+"""Sums over particles that are known of an event: those in slices of eta, whose totals agree with
+the event vector, and of eta and of phi, as the laboratory has it."""
 
-_CIRCLE: Final = math.sqrt(2)
+CIRCLE: Final = math.sqrt(2)
 """Radius: unit variance in x and in y."""
 
 _UNIFORM_STD: Final = math.pi / math.sqrt(3)
@@ -66,7 +70,8 @@ class Aligned:
         eta_max: |eta| limit of the selection.
         pt_min: lowest pT in GeV/c: of the selection or, where that is lower, the lowest seen.
         pt_max: highest possible pT, by the beam energy's order: ten times the highest seen.
-        scales: a typical contribution of a particle to each of SUMS.
+        eta_scale: typical size of eta.
+        slices: maps of the sums in slices of eta.
     """
 
     name: ClassVar[str] = "aligned"
@@ -78,7 +83,9 @@ class Aligned:
     eta_max: float
     pt_min: float
     pt_max: float
-    scales: tuple[float, ...]
+    eta_scale: float
+    slices: Slices
+    _matrices: dict[torch.device, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def fit(
@@ -98,17 +105,22 @@ class Aligned:
             raise InputError("scaling: --log has no use with the representation 'aligned'")
         events: list[Float32Array] = []
         particles: list[Float32Array] = []
+        offsets: list[IntArray] = []
         n_particles = 0
         for batch in batches:
-            events.append(batch.events[batch.n_particles > 0])
+            filled = batch.n_particles > 0
+            events.append(batch.events[filled])
             if n_particles < _MOST_PARTICLES:
-                columns = [PARTICLE_INDEX["pt"], PARTICLE_INDEX["eta"]]
-                particles.append(batch.particles[:, columns])
+                psi = np.repeat(batch.event("psi_2"), batch.n_particles)
+                aligned = wrap_angle(batch.particle("phi") - psi)
+                columns = [batch.particle("pt"), batch.particle("eta"), aligned]
+                particles.append(np.stack(columns, axis=1))
+                offsets.append(np.append(batch.offsets[:-1][filled], batch.offsets[-1]))
                 n_particles += len(batch.particles)
         if not n_particles:
             raise InputError("scaling: the training events hold no particles")
         vectors = np.concatenate(events).astype(np.float64)
-        pt, eta = np.concatenate(particles).astype(np.float64).T
+        pt, eta, _ = np.concatenate(particles).astype(np.float64).T
         if not (np.isfinite(vectors).all() and np.isfinite(pt).all() and np.isfinite(eta).all()):
             raise InputError("scaling: a training event has a value that is not finite")
         quantities = _event_quantities(torch.from_numpy(vectors))
@@ -120,11 +132,17 @@ class Aligned:
         length = torch.hypot(quantities["q_along"], quantities["q_across"]).numpy()
         maps["q_along"] = QuantileMap.fit(length, "rayleigh")
         pt_rms = math.sqrt(float(np.mean(pt**2)))
-        pt_std = max(float(pt.std()), 1e-6 * pt_rms)
+        eta_map = QuantileMap.fit(eta)
+        coarse = []
+        for rows, places in zip(particles, offsets, strict=True):
+            pt_here, eta_here, phi_here = torch.from_numpy(rows).unbind(1)
+            scores = eta_map.encode(eta_here)
+            where = torch.from_numpy(places)
+            coarse.append(sums_in_slices(scores, pt_here / pt_rms, phi_here, where))
         return cls(
             events=maps,
             pt=QuantileMap.fit(np.log(pt)),
-            eta=QuantileMap.fit(eta),
+            eta=eta_map,
             limits={
                 name: (
                     float(vectors[:, EVENT_INDEX[name]].min()),
@@ -135,13 +153,8 @@ class Aligned:
             eta_max=max(float(np.abs(eta).max()), eta_max or 0.0),
             pt_min=max(pt_min, float(pt.min())),
             pt_max=10 * float(pt.max()),
-            scales=(
-                pt_rms / math.sqrt(2),
-                pt_rms / math.sqrt(2),
-                pt_std,
-                max(float(eta.std()), 1e-6),
-                _UNIFORM_STD,
-            ),
+            eta_scale=max(float(eta.std()), 1e-6),
+            slices=Slices.fit(torch.cat(coarse), pt_rms),
         )
 
     def with_ranges_of(self, other: "Aligned") -> "Aligned":
@@ -154,13 +167,19 @@ class Aligned:
             other.eta_max,
             other.pt_min,
             other.pt_max,
-            self.scales,
+            self.eta_scale,
+            self.slices,
         )
 
     @property
     def n_event_features(self) -> int:
         """9."""
         return len(EVENT_SCORES)
+
+    @property
+    def n_coarse_features(self) -> int:
+        """50."""
+        return N_SLICE_FEATURES
 
     @property
     def n_particle_features(self) -> int:
@@ -176,14 +195,11 @@ class Aligned:
             events[:, EVENT_INDEX["psi_2"]], counts, output_size=len(particles)
         )
         phi = particles[:, PARTICLE_INDEX["phi"]] - psi
-        return self.encode_events(events), torch.stack(
-            [
-                self.pt.encode(particles[:, PARTICLE_INDEX["pt"]].log()),
-                self.eta.encode(particles[:, PARTICLE_INDEX["eta"]]),
-                _CIRCLE * phi.cos(),
-                _CIRCLE * phi.sin(),
-            ],
-            dim=1,
+        pt = particles[:, PARTICLE_INDEX["pt"]]
+        eta = self.eta.encode(particles[:, PARTICLE_INDEX["eta"]])
+        from_afar = self.slices.encode(eta, pt, phi, offsets)
+        return torch.cat([self.encode_events(events), from_afar], dim=1), torch.stack(
+            [self.pt.encode(pt.log()), eta, CIRCLE * phi.cos(), CIRCLE * phi.sin()], dim=1
         )
 
     def encode_events(self, events: Tensor) -> Tensor:
@@ -284,57 +300,79 @@ class Aligned:
         """
         circle = x[:, 2:]
         radius = circle.norm(dim=1, keepdim=True).clamp(min=1e-12)
-        concentration = alpha * _CIRCLE * radius / sigma.square()
+        concentration = alpha * CIRCLE * radius / sigma.square()
         shrunk = torch.special.i1e(concentration) / torch.special.i0e(concentration)
-        velocity = (alpha - _CIRCLE * shrunk / radius) / sigma * circle
+        velocity = (alpha - CIRCLE * shrunk / radius) / sigma * circle
         return torch.cat([torch.zeros_like(circle), velocity], dim=1)
 
     # Sums --------------------------------------------------------------------------------------
 
     def condition(self, z: Tensor) -> Tensor:
         """(n_events, 8): event features that do not depend on the direction of the event plane."""
-        rows = dict(zip(EVENT_SCORES, z.unbind(1), strict=True))
+        rows = dict(zip(EVENT_SCORES, z[:, : len(EVENT_SCORES)].unbind(1), strict=True))
         length = torch.hypot(rows.pop("q_along"), rows.pop("q_across"))
         return torch.stack([*rows.values(), length], dim=1)
 
+    def pt_factors(self, score: Tensor) -> Tensor:
+        """(..., 2): 1, and pT in its unit, of scores of any shape."""
+        pt = self.pt.decode(score.clamp(-5, 5)).exp() / self.slices.pt_unit
+        return torch.stack([torch.ones_like(pt), pt], dim=-1)
+
+    def eta_factors(self, score: Tensor) -> Tensor:
+        """(..., 6): how much of a particle is in each slice, and its eta."""
+        eta = self.eta.decode(score.clamp(-5, 5)) / self.eta_scale
+        return torch.cat([shares(score), eta[..., None]], dim=-1)
+
+    def phi_factors(self, phi: Tensor, psi: Tensor) -> Tensor:
+        """(..., 6): waves of phi from psi_2, and the azimuth in the laboratory, with its seam."""
+        laboratory = torch.remainder(phi + psi + math.pi, 2 * math.pi) - math.pi
+        return torch.cat([waves(phi), laboratory[..., None] / _UNIFORM_STD], dim=-1)
+
+    def products(self, eta: Tensor, pt: Tensor, phi: Tensor) -> Tensor:
+        """(n_total, 72) products of each factor of eta with each of pT and of phi."""
+        others = (pt[:, :, None] * phi[:, None]).flatten(1)
+        return (eta[:, :, None] * others[:, None]).flatten(1)
+
+    def products_to_sums(self, device: torch.device) -> Tensor:
+        """(N_SUMS, 72): which products a particle contributes to each sum, in units of order 1."""
+        if device not in self._matrices:
+            chosen = np.zeros((N_SUMS, N_SLICES + 1, 2, 6), np.float32)
+            for column in range(N_SLICE_FEATURES):
+                piece, quantity = divmod(column, len(FACTORS))
+                power, wave = FACTORS[quantity]
+                chosen[column, piece, power, wave] = 1 / SCALES[quantity]
+            chosen[-2, N_SLICES, 0, 0] = 1
+            chosen[-1, :N_SLICES, 0, 5] = 1
+            matrix = torch.from_numpy(chosen.reshape(N_SUMS, -1)).to(device)
+            self._matrices[device] = matrix
+        return self._matrices[device]
+
     def contributions(self, x: Tensor, psi: Tensor) -> Tensor:
-        """(n_total, 5): what particles add to each of SUMS, in units of `scales`.
+        """(n_total, N_SUMS): what particles add to each of the sums.
 
         Args:
             x: (n_total, 4) particles in model space.
             psi: (n_total,) psi_2 of their events: mean_phi is an average in the laboratory.
         """
-        pt = self.pt.decode(x[:, 0].clamp(-5, 5)).exp()
         phi = torch.atan2(x[:, 3], x[:, 2])
-        eta = self.eta.decode(x[:, 1].clamp(-5, 5))
-        parts = [
-            pt * torch.cos(2 * phi),
-            pt * torch.sin(2 * phi),
-            pt,
-            eta,
-            torch.remainder(phi + psi + math.pi, 2 * math.pi) - math.pi,
-        ]
-        return torch.stack([part / s for part, s in zip(parts, self.scales, strict=True)], dim=1)
+        factors = self.eta_factors(x[:, 1]), self.pt_factors(x[:, 0]), self.phi_factors(phi, psi)
+        return self.products(*factors) @ self.products_to_sums(x.device).T
 
     def turn_of(self, z: Tensor) -> Tensor:
         """(n_events,) psi_2, by which events are turned in the laboratory."""
         return self._q_vector(z)[1]
 
     def totals(self, z: Tensor, n_particles: Tensor) -> Tensor:
-        """What the event vector says of each of SUMS, (n_events, 5) in units of `scales`."""
-        rows = dict(zip(EVENT_SCORES, z.unbind(1), strict=True))
+        """What an event's scores say of each of the sums, (n_events, N_SUMS)."""
+        rows = dict(zip(EVENT_SCORES, z[:, : len(EVENT_SCORES)].unbind(1), strict=True))
         n = n_particles.to(z.dtype)
-        root = n.sqrt()
         mean_pt = self.events["mean_pt"].decode(rows["mean_pt"]).exp()
-        length, _ = self._q_vector(z)
-        parts = [
-            length * root * mean_pt,
-            torch.zeros_like(n),
-            n * mean_pt,
-            root * self.events["mean_eta"].decode(rows["mean_eta"]),
-            root * self.events["mean_phi"].decode(rows["mean_phi"]),
-        ]
-        return torch.stack([one / s for one, s in zip(parts, self.scales, strict=True)], dim=1)
+        length = self._q_vector(z)[0] * n.sqrt() * mean_pt
+        slices = self.slices.decode(z[:, len(EVENT_SCORES) :], n, mean_pt, length)
+        eta = n.sqrt() * self.events["mean_eta"].decode(rows["mean_eta"]) / self.eta_scale
+        phi = n.sqrt() * self.events["mean_phi"].decode(rows["mean_phi"]) / _UNIFORM_STD
+        slices = slices / slices.new_tensor(SCALES)
+        return torch.cat([slices.flatten(1), eta[:, None], phi[:, None]], dim=1)
 
     def to_dict(self) -> dict[str, Any]:
         """See Representation."""
@@ -347,7 +385,8 @@ class Aligned:
             "eta_max": self.eta_max,
             "pt_min": self.pt_min,
             "pt_max": self.pt_max,
-            "scales": list(self.scales),
+            "eta_scale": self.eta_scale,
+            "slices": self.slices.to_dict(),
         }
 
     @classmethod
@@ -361,7 +400,8 @@ class Aligned:
             float(values["eta_max"]),
             float(values["pt_min"]),
             float(values["pt_max"]),
-            tuple(map(float, values["scales"])),
+            float(values["eta_scale"]),
+            Slices.from_dict(values["slices"]),
         )
 
 

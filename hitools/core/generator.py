@@ -21,6 +21,7 @@ from hitools.core.errors import InputError
 from hitools.core.features import EVENT_INDEX, Float32Array, IntArray, particle_features
 from hitools.core.modelfolder import ModelConfig
 from hitools.core.nets.networks import Network
+from hitools.core.nets.rotary_net import RotaryNet
 from hitools.core.noise import NoiseKey, normals
 from hitools.core.scaling import Mended
 from hitools.core.selection import Selection
@@ -225,6 +226,28 @@ class Generator:
             start = stop
         return torch.cat(samples)
 
+    def _coarse(self, index: IntArray, z: Tensor) -> Tensor:
+        """(n_events, n_coarse_features) drawn for events of these scores."""
+        sampling, model = self._sampling, self._model
+        width = self._representation.n_coarse_features
+        event = torch.from_numpy(index).to(self._device)
+        row = torch.zeros_like(event)
+        if not isinstance(model, RotaryNet):
+            return z[:, :0]
+        solver_key = NoiseKey.of(sampling.seed, "slice solver")
+
+        def velocity(coarse: Tensor, t: float) -> Tensor:
+            with self._autocast():
+                return model.coarse_velocity(coarse, z.new_full((len(z),), t), z).float()
+
+        return SOLVERS[sampling.solver].solve(
+            velocity,
+            normals(NoiseKey.of(sampling.seed, "sampled slices"), event, row, width),
+            sampling.event_steps,
+            sampling.grid,
+            lambda step: normals(solver_key, event, row, width, step),
+        )
+
     def _pass(self, index: IntArray, events: Float32Array, offsets: IntArray) -> Tensor:
         sampling, device = self._sampling, self._device
         host_offsets = torch.from_numpy(offsets - offsets[0])
@@ -236,11 +259,12 @@ class Generator:
         width = self._representation.n_particle_features
         solver_key = NoiseKey.of(sampling.seed, "particle solver")
         z = self._representation.encode_events(torch.from_numpy(events).to(device))
+        given = torch.cat([z, self._coarse(index, z)], dim=1)
 
         def velocity(x: Tensor, t: float) -> Tensor:
             with self._autocast():
                 times = z.new_full((len(z),), t)
-                return self._model.particle_velocity(x, times, z, host_offsets).float()
+                return self._model.particle_velocity(x, times, given, host_offsets).float()
 
         x = SOLVERS[sampling.solver].solve(
             velocity,

@@ -31,6 +31,8 @@ PURPOSES: Final = (
     "event solver",
     "particle solver",
     "training symmetry",
+    "sampled slices",
+    "slice solver",
 )
 """What noise is drawn for; each has a stream of its own. Append only: positions are seeds."""
 

@@ -66,6 +66,8 @@ class Representation(Protocol):
     Attributes:
         name: in representations.REPRESENTATIONS and in config.json.
         n_event_features: numbers that stand for an event vector.
+        n_coarse_features: numbers that say more of an event as a whole than its vector does, drawn
+            between the vector and the particles; 0 for none.
         n_particle_features: numbers that stand for a particle.
     """
 
@@ -89,6 +91,9 @@ class Representation(Protocol):
     def n_event_features(self) -> int: ...  # noqa: D102
 
     @property
+    def n_coarse_features(self) -> int: ...  # noqa: D102
+
+    @property
     def n_particle_features(self) -> int: ...  # noqa: D102
 
     def encode(self, events: Tensor, particles: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,11 +105,12 @@ class Representation(Protocol):
             offsets: (n_events + 1,) int64.
 
         Returns:
-            (n_events, n_event_features) and (n_total, n_particle_features) float32.
+            (n_events, n_event_features + n_coarse_features) and (n_total, n_particle_features)
+            float32.
         """
 
     def encode_events(self, events: Tensor) -> Tensor:
-        """The first half of encode."""
+        """(n_events, n_event_features): what an event vector says without particles."""
 
     def decode_events(self, z: Tensor) -> tuple[Float32Array, int]:
         """Sampled event vectors in physical units, (n_events, 11), and how many were mended."""
@@ -331,6 +337,11 @@ class Standardised:
     def n_event_features(self) -> int:
         """11."""
         return len(EVENT_COLUMNS)
+
+    @property
+    def n_coarse_features(self) -> int:
+        """None."""
+        return 0
 
     @property
     def n_particle_features(self) -> int:

@@ -7,10 +7,11 @@ import pytest
 import torch
 from scipy import stats
 
-from hitools.core.aligned import EVENT_SCORES, SUMS, Aligned
+from hitools.core.aligned import EVENT_SCORES, Aligned
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_COLUMNS, EVENT_INDEX, segment_sums, wrap_angle
 from hitools.core.representations import representation_from_dict
+from hitools.core.slices import N_SLICE_FEATURES, N_SLICES, QUANTITIES, SCALES, shares
 from tests.core.toys import toy_events
 
 MEAN_PT, B, MEAN_ETA, Q_LENGTH = 1, 2, 5, 7
@@ -37,7 +38,7 @@ def encoded(scaling, batch):
 
 def test_decoding_inverts_encoding(scaling, real):
     z, x = encoded(scaling, real)
-    events, n_mended = scaling.decode_events(z)
+    events, n_mended = scaling.decode_events(z[:, : scaling.n_event_features])
     assert n_mended <= 3
     for name in ("n_coll", "n_part", "n_particles"):
         np.testing.assert_array_equal(events[:, EVENT_INDEX[name]], real.event(name))
@@ -64,19 +65,65 @@ def test_no_particle_has_more_than_all_of_its_event(scaling, real):
     assert mended.pt >= len(real)
 
 
-def test_particles_add_up_to_what_their_event_vector_says(scaling, real):
-    """The sums that the network closes on, from the particles and from the event vector."""
+def test_particles_add_up_to_what_is_known_of_their_event(scaling, real):
+    """Sums through scores and back, against sums over particles made here by hand."""
     z, x = encoded(scaling, real)
+    several = real.n_particles > 5
+    spread = np.sqrt(real.n_particles)
     psi = np.repeat(real.event("psi_2"), real.n_particles)
-    inside = np.abs(x[:, :2].numpy()).max(1) < 5
-    assert inside.all()
     contributions = scaling.contributions(x, torch.from_numpy(psi)).numpy()
     sums = segment_sums(contributions, real.offsets)
     totals = scaling.totals(z, torch.from_numpy(real.n_particles)).numpy()
-    spread = np.sqrt(real.n_particles)
-    for k, name in enumerate(SUMS):
-        # Against the statistical spread of such a sum.
-        assert np.abs((sums - totals)[:, k] / spread).max() < 0.02, name
+    assert np.abs((sums - totals) / spread[:, None])[several].max() < 0.05
+    # The slices part the particles among them: together they hold what the event vector says.
+    slices = (totals[:, :N_SLICE_FEATURES].reshape(len(real), N_SLICES, -1) * SCALES).sum(1)
+    unit = scaling.slices.pt_unit
+    turned = real.particle("phi") - psi
+    expected = {
+        "n": real.n_particles,
+        "pt": real.event("sum_pt") / unit,
+        "pt_cos_2": np.hypot(real.event("q_x"), real.event("q_y")) / unit,
+        "pt_sin_2": np.zeros(len(real)),
+        "n_sin_1": segment_sums(np.sin(turned), real.offsets),
+        "n_cos_2": segment_sums(np.cos(2 * turned), real.offsets),
+        "pt_cos_1": segment_sums(real.particle("pt") * np.cos(turned), real.offsets) / unit,
+    }
+    for name, column in expected.items():
+        error = (slices[:, QUANTITIES.index(name)] - column) / spread
+        assert np.abs(error[several]).max() < 0.05, name
+    for k, name in ((-2, "eta"), (-1, "phi")):
+        by_hand = segment_sums(real.particle(name), real.offsets)
+        scale = scaling.eta_scale if name == "eta" else np.pi / np.sqrt(3)
+        assert np.abs((totals[:, k] - by_hand / scale) / spread)[several].max() < 0.02, name
+
+
+def test_slices_are_triangles_of_equal_probability():
+    """By integration over the normal law of the score."""
+    score = torch.linspace(-6, 6, 20001, dtype=torch.float64)
+    weights = shares(score)
+    law = stats.norm.pdf(score.numpy())[:, None]
+    np.testing.assert_allclose(weights.sum(1), 1, atol=1e-12)
+    share = (weights.numpy() * law).sum(0) / law.sum()
+    np.testing.assert_allclose(share, 1 / N_SLICES, atol=1e-4)
+    middle = weights[10000]
+    assert middle.tolist() == pytest.approx([0, 0, 1, 0, 0], abs=1e-9)
+
+
+def test_any_scores_of_slices_agree_with_the_event_vector(scaling):
+    """What a network draws need not be consistent; what particles are told is."""
+    z = torch.randn(300, 9 + N_SLICE_FEATURES, generator=torch.Generator().manual_seed(3))
+    events, _ = scaling.decode_events(z[:, :9])
+    n = torch.from_numpy(events[:, EVENT_INDEX["n_particles"]])
+    totals = scaling.totals(z, n)[:, :N_SLICE_FEATURES].view(300, N_SLICES, -1).numpy() * SCALES
+    assert totals[:, :, :2].min() >= 0
+    whole = dict(zip(QUANTITIES, totals.sum(1).T, strict=True))
+    np.testing.assert_allclose(whole["n"], n, rtol=1e-4)
+    np.testing.assert_allclose(whole["pt_sin_2"], 0, atol=1e-2)
+    inside = (events[:, EVENT_INDEX["mean_pt"]] < scaling.limits["mean_pt"][1]) & (
+        events[:, EVENT_INDEX["mean_pt"]] > scaling.limits["mean_pt"][0]
+    )
+    sum_pt = events[:, EVENT_INDEX["sum_pt"]] / scaling.slices.pt_unit
+    np.testing.assert_allclose(whole["pt"][inside], sum_pt[inside], rtol=1e-3)
 
 
 def test_decoded_event_vectors_are_consistent_in_themselves(scaling):

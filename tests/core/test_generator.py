@@ -87,7 +87,7 @@ def test_event_k_depends_on_seed_and_k_alone(config, solver):
 
 def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(few, config):
     scaling = Aligned.fit([few], eta_max=2.5)
-    sizes = RotaryConfig(16, 1, 24, n_blocks=2, n_feedbacks=1, event_width=16)
+    sizes = RotaryConfig(16, 1, 24, n_blocks=2, n_feedbacks=1, event_width=16, slice_width=16)
     rotary = replace(config, representation=scaling, network=sizes)
     torch.manual_seed(3)
     model = RotaryNet(sizes, scaling)

@@ -48,7 +48,8 @@ class Losses:
     """What a batch costs.
 
     Attributes:
-        event: mean over events of the squared velocity error, averaged over the event features.
+        event: mean over events of the squared velocity error, averaged over the event features;
+            for networks with coarse features, plus the same of these.
         particle: mean over particles of the same, averaged over the particle features; a particle
             weighs as much as its event.
         psi: mean of L_psi over the events with t < 0.5; None where it was not asked for.
@@ -160,15 +161,20 @@ def losses(
 def _event_loss(
     model: Network, events: Tensor, weights: Tensor, t: Tensor, noise: Tensor
 ) -> WeightedMean:
-    """Of the event branch, at len(noise) times."""
+    """Of event vector and coarse features, at len(noise) times."""
     n_times = len(noise)
-    times = (torch.arange(n_times, device=t.device)[:, None] / n_times + t) % 1
-    alpha, sigma = alpha_sigma(times.flatten()[:, None])
+    times = ((torch.arange(n_times, device=t.device)[:, None] / n_times + t) % 1).flatten()
+    alpha, sigma = alpha_sigma(times[:, None])
     clean, noise = events.repeat(n_times, 1), noise.flatten(0, 1)
     noised = diffuse(clean, noise, alpha, sigma)
     target = velocity(clean, noise, alpha, sigma)
-    error = model.event_velocity(noised, times.flatten()).float() - target
-    of_event = error.square().mean(1).view(n_times, -1).mean(0)
+    n = model.n_event_features
+    errors = [model.event_velocity(noised[:, :n], times).float() - target[:, :n]]
+    if isinstance(model, RotaryNet):
+        coarse = model.coarse_velocity(noised[:, n:], times, clean[:, :n]).float()
+        errors.append(coarse - target[:, n:])
+    square = torch.stack([error.square().mean(1) for error in errors]).sum(0)
+    of_event = square.view(n_times, -1).mean(0)
     return WeightedMean((weights * of_event).sum(), weights.sum())
 
 

@@ -23,6 +23,11 @@ class Denoiser(nn.Module):
         self.body = Body(self.config)
         self.head = Head(self.config)
 
+    @property
+    def n_event_features(self) -> int:
+        """Of an event vector."""
+        return self.config.n_event_features
+
     def event_velocity(self, z: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Velocity of noised event vectors.
 

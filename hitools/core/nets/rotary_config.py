@@ -18,9 +18,10 @@ class RotaryConfig:
         head_width: channels of a head; the positions take the first 24.
         n_blocks: transformer blocks.
         n_feedbacks: how often, evenly between the blocks, what the sums still miss is fed back;
-            once more at the end. 0 leaves out all of it.
+            once more at the end. 0 leaves out all of it: the slices then are a condition only.
         event_width: channels of the event branch.
-        n_event_blocks: its residual blocks.
+        n_event_blocks: its residual blocks, and those of the branch for slices of eta.
+        slice_width: channels of the branch for slices.
     """
 
     kind: ClassVar[str] = "rotary"
@@ -32,6 +33,7 @@ class RotaryConfig:
     n_feedbacks: int = 2
     event_width: int = 128
     n_event_blocks: int = 4
+    slice_width: int = 192
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""

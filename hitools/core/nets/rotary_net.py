@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hitools.core.aligned import SUMS, Aligned
+from hitools.core.aligned import N_SUMS, Aligned
 from hitools.core.diffusion.schedule import alpha_sigma
 from hitools.core.nets.fields import N_FIELDS, fields
 from hitools.core.nets.layers import Dense
 from hitools.core.nets.layout import Layout
+from hitools.core.nets.regression import Regression
 from hitools.core.nets.rotary import RotaryAttention, Turn
 from hitools.core.nets.rotary_config import RotaryConfig
 
@@ -26,6 +27,8 @@ N_TIME: Final = 8
 N_HARMONICS: Final = 4
 N_CONDITION: Final = 8
 N_EVENT: Final = 9
+N_ORIENTED: Final = N_CONDITION + 2
+N_EXPECTED: Final = 7
 N_PARTICLE: Final = 4
 ETA_SPAN: Final = 2.5
 LEAST_NOISE: Final = 0.02
@@ -52,25 +55,25 @@ def outwards(velocity: Tensor, phi: Tensor) -> Tensor:
     return torch.cat([velocity[:, :2], x[:, None], y[:, None]], dim=1)
 
 
-class EventBranch(nn.Module):
-    """Noised event scores and time to their velocity: residual blocks, modulated by time."""
+class ScoresBranch(nn.Module):
+    """Noised scores of an event and time to their velocity: residual blocks, modulated by time."""
 
-    def __init__(self, width: int, n_blocks: int) -> None:
-        """Sizes."""
+    def __init__(self, n_scores: int, n_known: int, width: int, n_blocks: int) -> None:
+        """Scores to denoise, numbers that are known already, and sizes."""
         super().__init__()
         self.time = nn.Sequential(Dense(2 * N_TIME, width), nn.SiLU())
-        self.embed = Dense(N_EVENT, width)
+        self.embed = Dense(n_scores + n_known, width)
         self.modulations = nn.ModuleList(Dense(width, 2 * width) for _ in range(n_blocks))
         self.hidden = nn.ModuleList(Dense(width, 2 * width) for _ in range(n_blocks))
         self.back = nn.ModuleList(Dense(2 * width, width) for _ in range(n_blocks))
-        self.out = Dense(width, N_EVENT)
+        self.out = Dense(width, n_scores)
         for layer in [*self.back, *self.modulations, self.out]:
             nn.init.zeros_(layer.weight)
 
-    def forward(self, z: Tensor, t: Tensor) -> Tensor:
-        """(n_events, 9), (n_events,) to (n_events, 9)."""
+    def forward(self, z: Tensor, t: Tensor, known: Tensor | None = None) -> Tensor:
+        """(n_events, n_scores), (n_events,), (n_events, n_known) to the first shape."""
         time = self.time(time_features(t))
-        x = self.embed(z)
+        x = self.embed(z if known is None else torch.cat([z, known], dim=1))
         for modulation, hidden, back in zip(self.modulations, self.hidden, self.back, strict=True):
             scale, shift = modulation(time).chunk(2, dim=1)
             x = x + back(functional.silu(hidden(normed(x, scale, shift))))
@@ -105,29 +108,24 @@ class Shortfall(nn.Module):
     """What an event's known sums still miss, by an estimate of every particle's contribution."""
 
     def __init__(self, width: int) -> None:
-        """Width of particles and condition."""
+        """Width of particles."""
         super().__init__()
-        n = len(SUMS)
-        self.trust = Dense(width, n)
-        self.estimate = Dense(width, n)
+        self.estimate = Dense(width, N_SUMS)
         nn.init.zeros_(self.estimate.weight)
-        nn.init.zeros_(self.trust.weight)
 
     def forward(
-        self, x: Tensor, plain: Tensor, condition: Tensor, totals: Tensor, layout: Layout
+        self, x: Tensor, expected: Tensor, totals: Tensor, layout: Layout
     ) -> tuple[Tensor, Tensor]:
-        """Shortfall (n_events, 5), and the estimates (n_total, 5).
+        """Shortfall (n_events, N_SUMS), and the estimates (n_total, N_SUMS).
 
         Args:
             x: (n_total, width) particles inside the network.
-            plain: (n_total, 5) contributions of the noised particles as they are.
-            condition: (n_events, width).
-            totals: (n_events, 5) the sums wanted.
+            expected: (n_total, N_SUMS) contributions of independent particles.
+            totals: (n_events, N_SUMS) the sums wanted.
             layout: which particles form an event.
         """
         normal = functional.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON)
-        trust = layout.spread(torch.sigmoid(self.trust(condition)))
-        estimate = trust * plain + self.estimate(normal).float()
+        estimate = expected + self.estimate(normal).float()
         sums = torch.zeros_like(totals).index_add(0, layout.event_of_particle, estimate)
         return totals - sums, estimate
 
@@ -135,32 +133,43 @@ class Shortfall(nn.Module):
 class RotaryNet(nn.Module):
     """Velocity v = alpha eps - sigma z0 of events, and of particles given their event."""
 
+    n_event_features = N_EVENT
+
     def __init__(self, config: RotaryConfig, representation: Aligned) -> None:
         """Random weights, except where a network begins by doing nothing."""
         super().__init__()
         self.config = config
         self.representation = representation
         width = config.width
-        n_inputs = 3 + 2 * N_HARMONICS + 6 + 3 + len(SUMS) + N_FIELDS
-        self.event = EventBranch(config.event_width, config.n_event_blocks)
-        self.condition_hidden = Dense(N_CONDITION + 2 * N_TIME, 2 * width)
+        n_coarse = representation.n_coarse_features
+        n_inputs = 3 + 2 * N_HARMONICS + 6 + 3 + N_EXPECTED + N_FIELDS
+        self.event = ScoresBranch(N_EVENT, 0, config.event_width, config.n_event_blocks)
+        self.slices = ScoresBranch(n_coarse, N_ORIENTED, config.slice_width, config.n_event_blocks)
+        self.condition_hidden = Dense(N_CONDITION + n_coarse + 2 * N_TIME, 2 * width)
         self.condition_out = Dense(2 * width, width)
         self.embed_hidden = Dense(n_inputs, 2 * width)
         self.embed_out = Dense(2 * width, width)
         self.blocks = nn.ModuleList(RotaryBlock(config) for _ in range(config.n_blocks))
         n_feedbacks = config.n_feedbacks + 1 if config.n_feedbacks else 0
         self.shortfalls = nn.ModuleList(Shortfall(width) for _ in range(n_feedbacks))
-        self.feedbacks = nn.ModuleList(Dense(2 * len(SUMS), width) for _ in range(n_feedbacks))
+        self.feedbacks = nn.ModuleList(Dense(N_PARTICLE, width) for _ in range(config.n_feedbacks))
         self.norm = Dense(width, 2 * width)
-        self.response = Dense(width, len(SUMS) * N_PARTICLE)
+        self.gain = Dense(width, N_PARTICLE)
         self.pull = Dense(width, N_FIELDS * N_PARTICLE)
         self.out = Dense(width, N_PARTICLE)
-        for layer in (self.out, self.norm, self.response, self.pull):
+        for layer in (self.out, self.norm, self.gain, self.pull):
             nn.init.zeros_(layer.weight)
 
     def event_velocity(self, z: Tensor, t: Tensor) -> Tensor:
         """(n_events, 9) noised event scores and (n_events,) times to (n_events, 9)."""
         return self.event(z, t)
+
+    def coarse_velocity(self, coarse: Tensor, t: Tensor, events: Tensor) -> Tensor:
+        """(n_events, 50) noised scores of slices to their velocity, given event scores."""
+        psi = self.representation.turn_of(events)
+        known = torch.stack([psi.cos(), psi.sin()], dim=1)
+        known = torch.cat([self.representation.condition(events), known], dim=1)
+        return self.slices(coarse, t, known)
 
     def particle_velocity(self, x: Tensor, t: Tensor, events: Tensor, offsets: Tensor) -> Tensor:
         """Velocity of noised particles; see Denoiser.particle_velocity."""
@@ -169,60 +178,58 @@ class RotaryNet(nn.Module):
     def particle_outputs(
         self, x: Tensor, t: Tensor, events: Tensor, offsets: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """Velocity (n_total, 4), and every estimate of the contributions, each (n_total, 5)."""
+        """Velocity (n_total, 4), and estimates of the contributions, each (n_total, N_SUMS)."""
         layout = Layout.from_offsets(offsets, x.device)
         alpha, sigma = alpha_sigma(t[:, None])
-        totals = self.representation.totals(events, layout.n_particles)
+        spread = layout.spread(alpha), layout.spread(sigma)
         psi = layout.spread(self.representation.turn_of(events))
-        plain = self.representation.contributions(x * layout.spread(alpha), psi)
+        regression = Regression(self.representation, x, psi, alpha, sigma, layout)
+        totals = self.representation.totals(events, layout.n_particles)
         # Positions: of the noised particle, which is a normal number in eta at any time.
         phi = torch.atan2(x[:, 3], x[:, 2])
         eta = ETA_SPAN * torch.erf(x[:, 1] / math.sqrt(2))
         turn = Turn(eta, phi, self.config.head_width // 2)
 
-        known = torch.cat([self.representation.condition(events), time_features(t)], dim=1)
-        condition = self.condition_out(functional.silu(self.condition_hidden(known)))
-        around = fields(eta, phi, plain[:, SUMS.index("pt")].clamp(max=MOST_WEIGHT), layout)
-        h = self._embed(x, phi, eta, psi, torch.cat([plain, around], dim=1))
+        known = [self.representation.condition(events), events[:, N_EVENT:], time_features(t)]
+        condition = self.condition_out(
+            functional.silu(self.condition_hidden(torch.cat(known, dim=1)))
+        )
+        active = functional.silu(condition)
+        pt = regression.pt.mean[:, 1:]
+        around = fields(eta, phi, pt[:, 0].clamp(max=MOST_WEIGHT), layout)
+        expected = torch.cat([pt, regression.eta.mean[:, -1:], regression.phi.mean[:, 1:]], dim=1)
+        h = self._embed(x, phi, eta, psi, torch.cat([expected, around], dim=1))
 
-        root = layout.n_particles.clamp(min=1).to(x.dtype).sqrt()[:, None]
         estimates: list[Tensor] = []
 
-        def missing(place: int) -> Tensor:
-            shortfall, estimate = self.shortfalls[place](h, plain, condition, totals, layout)
+        def towards_the_sums(place: int) -> Tensor:
+            """Velocity that particles lack where their events miss something of the sums."""
+            missing, estimate = self.shortfalls[place](h, regression.expected, totals, layout)
             estimates.append(estimate)
-            # In units of what the noise leaves open.
-            return shortfall / (root * (sigma + LEAST_NOISE))
+            with torch.autocast(x.device.type, enabled=False):
+                return regression.shift(missing) / -(spread[1] + LEAST_NOISE)
 
         for i, block in enumerate(self.blocks):
             if i in self.config.feedback_blocks:
                 place = len(estimates)
-                condition = condition + self._feedback(place, missing(place), root)
-            h = block(h, functional.silu(condition), turn, layout)
-        gap = torch.zeros_like(totals)
-        if self.shortfalls:
-            gap = missing(len(estimates))
-            condition = condition + self._feedback(-1, gap, root)
-        scale, shift = layout.spread(self.norm(functional.silu(condition))).chunk(2, dim=1)
-        h = normed(h, scale, shift)
-        # Regression on the sum: every particle moves by its own share of what is missing; and on
-        # what lies around: the first order of what particles do to each other.
-        response = self.response(h).float().view(len(x), len(SUMS), N_PARTICLE)
-        pull = self.pull(h).float().view(len(x), N_FIELDS, N_PARTICLE)
+                h = h + self.feedbacks[place](torch.asinh(towards_the_sums(place)))
+            h = block(h, active, turn, layout)
+        scale, shift = layout.spread(self.norm(active)).chunk(2, dim=1)
+        normal = normed(h, scale, shift)
+        # On what lies around: the first order of what particles do to each other.
+        pull = self.pull(normal).float().view(len(x), N_FIELDS, N_PARTICLE)
         with torch.autocast(x.device.type, enabled=False):
-            share = torch.einsum("nkf,nk->nf", response, layout.spread(gap / root))
-            share = share + torch.einsum("nkf,nk->nf", pull, around)
-        learnt = outwards(self.out(h).float() + share, phi)
-        spread = layout.spread(alpha), layout.spread(sigma)
-        return self.representation.independent_velocity(x, *spread) + learnt, estimates
+            learnt = torch.einsum("nkf,nk->nf", pull, around)
+        learnt = learnt + self.out(normal).float()
+        if self.shortfalls:
+            gain = 1 + self.gain(normal).float()
+            learnt = learnt + gain * towards_the_sums(len(estimates))
+        independent = self.representation.independent_velocity(x, *spread)
+        return independent + outwards(learnt, phi), estimates
 
     def compiled_parts(self) -> list[nn.Module]:
         """What torch.compile works on, where it is asked for."""
         return [self.event, *self.blocks]
-
-    def _feedback(self, place: int, gap: Tensor, root: Tensor) -> Tensor:
-        bounded = 10 * torch.tanh(gap / 10)
-        return self.feedbacks[place](torch.cat([bounded, 10 * bounded / root], dim=1))
 
     def _embed(self, x: Tensor, phi: Tensor, eta: Tensor, psi: Tensor, more: Tensor) -> Tensor:
         """Noised particles, (n_total, 4) and what follows from them, to (n_total, width)."""

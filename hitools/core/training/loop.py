@@ -26,7 +26,7 @@ from hitools.core.training import state
 from hitools.core.training.feed import Feed, Prefetch, Step
 from hitools.core.training.lion import Lion
 from hitools.core.training.options import TrainingOptions
-from hitools.core.training.schedule import rate_at
+from hitools.core.training.schedule import decay_of_average, rate_at
 from hitools.core.training.state import EpochSums, Progress
 from hitools.core.training.step import COUNTS, Objective, Sums, means
 
@@ -184,8 +184,9 @@ class Trainer:
                 self._plan.total_steps,
             )
         self._optimiser.step()
+        decay = decay_of_average(options.ema, self._plan.total_steps)
         with torch.no_grad():
-            torch._foreach_lerp_(list(self._average.parameters()), self._weights, 1 - options.ema)
+            torch._foreach_lerp_(list(self._average.parameters()), self._weights, 1 - decay)
         progress.epoch.steps += 1
         progress.epoch.events += step.n_events_of_all
 

@@ -34,7 +34,8 @@ class TrainingOptions:
         epoch_steps: optimiser steps that count as an epoch where events come as a stream.
         batch: events per optimiser step and process.
         clip: largest norm of the gradient of all weights together.
-        ema: decay of the average of the weights, which is what is kept.
+        ema: decay of the average of the weights, which is what is kept; it spans a twentieth of
+            the steps at most (schedule.decay_of_average).
         psi_weight: of L_psi in the loss; 0 leaves it out.
         sums_weight: of the loss on the sums of particles, for networks that estimate them.
         event_times: diffusion times, evenly apart, at which a step shows each event vector: the

@@ -1,6 +1,10 @@
-"""The learning rate over a training: linear warm-up, then half a cosine down to zero."""
+"""What follows from the length of a training: the learning rate and the average of the weights."""
 
 from math import cos, pi
+from typing import Final
+
+SHARE_OF_AVERAGE: Final = 0.05
+"""Of a training, over which weights are averaged at most: a longer memory lags behind."""
 
 
 def rate_at(step: int, peak: float, warmup_steps: int, total_steps: int) -> float:
@@ -16,3 +20,12 @@ def rate_at(step: int, peak: float, warmup_steps: int, total_steps: int) -> floa
         return peak * (step + 1) / (warmup_steps + 1)
     progress = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
     return peak * (1 + cos(pi * progress)) / 2
+
+
+def decay_of_average(ema: float, total_steps: int) -> float:
+    """Decay of the average of the weights: ema, or less where the training is short for it.
+
+    An average over 1 / (1 - ema) steps still remembers the beginning of a training that is not
+    many times as long. It spans SHARE_OF_AVERAGE of the steps at most.
+    """
+    return min(ema, max(1 - 1 / (SHARE_OF_AVERAGE * total_steps), 0.0))

@@ -1,9 +1,9 @@
-"""Warm-up and cosine decay."""
+"""Warm-up, cosine decay, and the memory of the average."""
 
 import numpy as np
 import pytest
 
-from hitools.core.training.schedule import rate_at
+from hitools.core.training.schedule import decay_of_average, rate_at
 
 
 def test_the_rate_rises_linearly_and_falls_as_a_cosine():
@@ -18,3 +18,9 @@ def test_the_rate_rises_linearly_and_falls_as_a_cosine():
 def test_without_warm_up_training_starts_at_the_peak():
     assert rate_at(0, 1.0, 0, 10) == 1
     assert rate_at(0, 1.0, 5, 3) == pytest.approx(1 / 6)
+
+
+def test_the_average_of_a_short_training_forgets_its_beginning():
+    assert decay_of_average(0.999, 100_000) == 0.999
+    for steps in (1, 15, 400, 9600):
+        assert 0 <= decay_of_average(0.999, steps) ** steps < 3e-9

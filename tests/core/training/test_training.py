@@ -69,7 +69,7 @@ def same_weights(one: ModelFolder, other: ModelFolder) -> bool:
 
 ROTARY = replace(
     PRESETS["rotary"],
-    network=RotaryConfig(16, 1, 24, n_blocks=2, n_feedbacks=1, event_width=16),
+    network=RotaryConfig(16, 1, 24, n_blocks=2, n_feedbacks=1, event_width=16, slice_width=16),
     epochs=3,
     batch=5,
     validation_fraction=0.25,
@@ -144,7 +144,7 @@ def test_stage_two_keeps_the_kind_of_its_model(few, tmp_path):
 
 def test_the_average_follows_its_definition(few, tmp_path):
     """Average of weights after two steps, from the weights after each."""
-    options = replace(OPTIONS, ema=0.7)
+    options = replace(OPTIONS, ema=0.7, steps=100)
     folder = ModelFolder(tmp_path / "model")
     train(few, folder.path, options, stop_after=1)
     first = folder.read_state()[0]

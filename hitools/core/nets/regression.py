@@ -1,0 +1,189 @@
+"""What the known sums of an event say of its single particles, if these were independent otherwise.
+
+Given its noised position a particle may have been in many places; given what the particles of the
+event add up to, some of these are likelier. To first order that is a linear regression: every
+particle moves by its covariance with the sums, times the inverse covariance of the sums, times what
+they miss. All of it is known without training; the network learns only what is beyond it.
+
+A contribution to a sum is a product of a factor of eta, one of pT and one of phi, which are
+independent of each other in a particle, so that their moments are sums over a few places each.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from hitools.core.aligned import CIRCLE, Aligned
+from hitools.core.nets.layout import Layout
+from hitools.core.nets.neighbours import similar_events
+
+N_NODES: Final = 13
+"""Evenly spaced places of a score: near enough for the edges of the slices."""
+
+REACH: Final = 3.6
+"""Of the places of a score, in standard deviations."""
+
+N_ANGLES: Final = 16
+
+WINDOW: Final = 5.0
+"""The same of the angles."""
+
+RIDGE: Final = 0.02
+"""Of a particle's typical contribution: sums are not matched more finely than this. Where noise
+covers all, 1 more: sums of real events vary more than those of independent particles, and all of
+that put into first-order shifts overshoots."""
+
+LARGEST_SHIFT: Final = 3.0
+"""Of a score, bent down to this: beyond, a first order says nothing."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of k factors over the places where each particle may have been.
+
+    Attributes:
+        mean: (n_total, k).
+        second: (n_total, k, k) mean of products.
+        with_place: (n_total, d, k) covariance of the factors with the d coordinates.
+    """
+
+    mean: Tensor
+    second: Tensor
+    with_place: Tensor
+
+    @classmethod
+    def of(cls, factors: Tensor, weights: Tensor, places: Tensor) -> "Moments":
+        """From (n_total, m, k) factors and (n_total, m, d) coordinates at m places.
+
+        Weights (n_total, m) or (1, m) add up to 1.
+        """
+        weighted = factors * weights[:, :, None]
+        centred = places - (places * weights[:, :, None]).sum(1, keepdim=True)
+        return cls(
+            weighted.sum(1),
+            weighted.transpose(1, 2) @ factors,
+            centred.transpose(1, 2) @ weighted,
+        )
+
+
+class Regression:
+    """The regression of particles on the sums of their event, at one time.
+
+    Attributes:
+        pt: moments of the factors of pT.
+        eta: of eta.
+        phi: of phi; coordinates are along and across the direction of the noised point.
+        expected: (n_total, n_sums) what each particle contributes on average.
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        representation: Aligned,
+        x: Tensor,
+        psi: Tensor,
+        alpha: Tensor,
+        sigma: Tensor,
+        layout: Layout,
+    ) -> None:
+        """All that does not depend on what the sums miss.
+
+        Args:
+            representation: defines factors and sums.
+            x: (n_total, 4) noised particles.
+            psi: (n_total,) psi_2 of their events.
+            alpha: (n_events, 1) amplitude of the signal.
+            sigma: (n_events, 1) amplitude of the noise.
+            layout: which particles form an event.
+        """
+        signal, noise = layout.spread(alpha), layout.spread(sigma)
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.float()
+            nodes, weights = _normal_places(x.device)
+            scores = signal[:, :, None] * x[:, :2, None] + noise[:, :, None] * nodes
+            pt, eta = scores.unbind(1)
+            self.pt = Moments.of(representation.pt_factors(pt), weights, pt[:, :, None])
+            self.eta = Moments.of(representation.eta_factors(eta), weights, eta[:, :, None])
+            turn, weights = _angles(x[:, 2:].norm(dim=1, keepdim=True), signal, noise)
+            angle = torch.atan2(x[:, 3], x[:, 2])[:, None] + turn
+            circle = CIRCLE * torch.stack([turn.cos(), turn.sin()], dim=2)
+            factors = representation.phi_factors(angle, psi[:, None])
+            self.phi = Moments.of(factors, weights, circle)
+            means = representation.products(self.eta.mean, self.pt.mean, self.phi.mean)
+            self._to_sums = representation.products_to_sums(x.device)
+            self.expected = means @ self._to_sums.T
+            covariance = self._to_sums @ self._covariances(means, layout) @ self._to_sums.T
+            softness = RIDGE + 1 - alpha
+            ridge = softness.square() * layout.n_particles.clamp(min=1)[:, None]
+            covariance += ridge[:, :, None] * torch.eye(covariance.shape[1], device=x.device)
+            self._root, _ = torch.linalg.cholesky_ex(covariance)
+        self._layout = layout
+
+    def shift(self, missing: Tensor) -> Tensor:
+        """How far particles move where their events miss so much.
+
+        Args:
+            missing: (n_events, n_sums).
+
+        Returns:
+            (n_total, 4): of the scores of pT and eta, and on the circle along and across.
+        """
+        shares = torch.cholesky_solve(missing[:, :, None], self._root)[:, :, 0] @ self._to_sums
+        n_eta, n_pt, n_phi = (one.mean.shape[1] for one in (self.eta, self.pt, self.phi))
+        share = self._layout.spread(shares).view(-1, n_eta, n_pt, n_phi)
+        of_score = (share * self.phi.mean[:, None, None]).sum(3)
+        eta = (of_score * self.eta.with_place.mT * self.pt.mean[:, None]).sum((1, 2))
+        pt = (of_score * self.eta.mean[:, :, None] * self.pt.with_place).sum((1, 2))
+        others = self.eta.mean[:, :, None] * self.pt.mean[:, None]
+        of_phi = (share * others[..., None]).sum((1, 2))
+        circle = (self.phi.with_place * of_phi[:, None]).sum(2)
+        shift = torch.cat([pt[:, None], eta[:, None], circle], dim=1)
+        return LARGEST_SHIFT * torch.tanh(shift / LARGEST_SHIFT)
+
+    def _covariances(self, means: Tensor, layout: Layout) -> Tensor:
+        """Of the sums of all products of factors, (n_events, n_products, n_products)."""
+        n_eta, n_pt, n_phi = (one.mean.shape[1] for one in (self.eta, self.pt, self.phi))
+        n_other = n_pt * n_phi
+        first = self.eta.second.flatten(1)
+        second = self.pt.second[:, :, None, :, None] * self.phi.second[:, None, :, None, :]
+        second = second.flatten(1)
+        size = n_eta * n_other
+        found = means.new_zeros(len(layout.counts), size, size)
+        place = {start: k for k, start in enumerate(layout.starts) if layout.counts[k]}
+        for starts, counts in similar_events(layout, means.device.type):
+            first_row, count = torch.tensor([starts, counts], device=means.device)[:, :, None]
+            own = torch.arange(max(counts), device=means.device)
+            real = (own < count)[:, :, None]
+            rows = torch.where(own < count, first_row + own, first_row)
+            a, b, m = ((one[rows] * real) for one in (first, second, means))
+            moments = (a.mT @ b).view(-1, n_eta, n_eta, n_other, n_other).transpose(2, 3)
+            which = torch.tensor([place[start] for start in starts], device=means.device)
+            found[which] = moments.reshape(-1, size, size) - m.mT @ m
+        return found
+
+
+def _normal_places(device: torch.device) -> tuple[Tensor, Tensor]:
+    """(N_NODES,) places and (1, N_NODES) weights of a standard normal number."""
+    nodes = torch.linspace(-REACH, REACH, N_NODES, device=device)
+    weights = torch.exp(-nodes.square() / 2)
+    return nodes, (weights / weights.sum())[None]
+
+
+def _angles(radius: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """Angles from the noised direction to where the point on the circle may have been.
+
+    The direction follows a von Mises law (Aligned.independent_velocity).
+
+    Returns:
+        (n_total, N_ANGLES) angles and weights.
+    """
+    concentration = alpha * CIRCLE * radius / sigma.square()
+    half = (WINDOW / concentration.sqrt()).clamp(max=math.pi)
+    grid = (torch.arange(N_ANGLES, device=radius.device) + 0.5) * (2 / N_ANGLES) - 1
+    turn = half * grid
+    # 1 - cos without cancellation.
+    weights = torch.exp(-2 * concentration * (turn / 2).sin().square())
+    return turn, weights / weights.sum(1, keepdim=True)

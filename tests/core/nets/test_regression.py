@@ -1,0 +1,112 @@
+"""The regression on known sums, against its definition by brute force over sampled particles."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from hitools.core.aligned import CIRCLE, N_SUMS, Aligned
+from hitools.core.diffusion.schedule import alpha_sigma
+from hitools.core.nets.layout import Layout
+from hitools.core.nets.regression import RIDGE, Regression
+from tests.core.nets.support import offsets_of
+
+COUNTS = [3, 0, 20]
+
+
+@pytest.fixture(scope="module")
+def scaling(oo):
+    return Aligned.fit([oo], eta_max=2.5)
+
+
+def noised(counts: list[int]) -> torch.Tensor:
+    return torch.randn(sum(counts), 4, generator=torch.Generator().manual_seed(7))
+
+
+def regression(scaling, x, counts, t) -> tuple[Regression, torch.Tensor, Layout]:
+    layout = Layout.from_offsets(offsets_of(counts), x.device)
+    psi = torch.linspace(-1.5, 1.5, len(counts))
+    alpha, sigma = alpha_sigma(torch.full((len(counts), 1), t))
+    return Regression(scaling, x, layout.spread(psi), alpha, sigma, layout), psi, layout
+
+
+def posterior(x: np.ndarray, t: float, n: int) -> np.ndarray:
+    """(n, n_total, 4) clean particles that may have led to the noised ones, each on its own."""
+    rng = np.random.default_rng(5)
+    alpha, sigma = np.cos(np.pi / 2 * t), np.sin(np.pi / 2 * t)
+    scores = alpha * x[:, :2] + sigma * rng.standard_normal((n, len(x), 2))
+    radius, direction = np.hypot(x[:, 2], x[:, 3]), np.arctan2(x[:, 3], x[:, 2])
+    concentration = alpha * CIRCLE * radius / sigma**2
+    angle = rng.vonmises(direction, concentration, (n, len(x)))
+    circle = CIRCLE * np.stack([np.cos(angle), np.sin(angle)], axis=2)
+    return np.concatenate([scores, circle], axis=2).astype(np.float32)
+
+
+@pytest.mark.parametrize("t", [0.2, 0.5, 0.8])
+def test_it_is_the_linear_regression_of_particles_on_sums(scaling, t):
+    """numpy's covariances over 20,000 posterior samples and its solver, event by event."""
+    x = noised(COUNTS)
+    found, psi, layout = regression(scaling, x, COUNTS, t)
+    draws = posterior(x.numpy(), t, 20_000)
+    turns = layout.spread(psi)
+    each = np.stack([scaling.contributions(torch.from_numpy(d), turns).numpy() for d in draws])
+    error = np.abs(each.mean(0) - found.expected.numpy())
+    assert np.median(error / (each.std(0) + 0.05)) < 0.05
+    missing = torch.randn(len(COUNTS), N_SUMS, generator=torch.Generator().manual_seed(2))
+    missing = 0.3 * missing * layout.n_particles.sqrt()[:, None]
+    shift = found.shift(missing).numpy()
+    direction = np.arctan2(x.numpy()[:, 3], x.numpy()[:, 2])
+    cos, sin = np.cos(direction), np.sin(direction)
+    start = 0
+    for k, count in enumerate(COUNTS):
+        rows = slice(start, start + count)
+        start += count
+        if not count:
+            continue
+        centred = each[:, rows] - each[:, rows].mean(0)
+        covariance = np.einsum("dic,die->ce", centred, centred, optimize=True) / len(draws)
+        softness = RIDGE + 1 - math.cos(math.pi / 2 * t)
+        covariance += softness**2 * count * np.eye(N_SUMS)
+        weights = np.linalg.solve(covariance, missing[k].numpy())
+        places = draws[:, rows] - draws[:, rows].mean(0)
+        expected = np.einsum("dij,dic,c->ij", places, centred, weights, optimize=True) / len(draws)
+        across = sin[rows] * -expected[:, 2] + cos[rows] * expected[:, 3]
+        along = cos[rows] * expected[:, 2] + sin[rows] * expected[:, 3]
+        expected = np.stack([expected[:, 0], expected[:, 1], along, across], axis=1)
+        ours = 3 * np.arctanh(np.clip(shift[rows] / 3, -0.999999, 0.999999))
+        assert np.linalg.norm(ours - expected) < 0.15 * np.linalg.norm(expected)
+        assert np.corrcoef(ours.ravel(), expected.ravel())[0, 1] > 0.99
+
+
+def test_what_an_event_misses_moves_its_own_particles_only(scaling):
+    x = noised(COUNTS)
+    found, _, _ = regression(scaling, x, COUNTS, 0.5)
+    missing = torch.zeros(len(COUNTS), N_SUMS)
+    missing[2] = 1
+    shift = found.shift(missing)
+    assert not shift[:3].any()
+    assert shift[3:].any()
+
+
+@pytest.mark.parametrize("t", [0.0, 1e-3, 1.0])
+def test_it_is_finite_at_the_ends_and_without_particles(scaling, t):
+    for counts in (COUNTS, [1], [0, 0]):
+        found, _, _ = regression(scaling, noised(counts), counts, t)
+        shift = found.shift(torch.ones(len(counts), N_SUMS))
+        assert shift.shape == (sum(counts), 4)
+        assert shift.isfinite().all()
+
+
+def test_particles_that_are_known_contribute_what_they_are(scaling, oo):
+    """At the end of the diffusion the expectation is the contribution itself."""
+    real = oo.take(np.flatnonzero(oo.n_particles > 0)[:30])
+    z, x = scaling.encode(
+        *(torch.from_numpy(a) for a in (real.events, real.particles, real.offsets))
+    )
+    layout = Layout.from_offsets(torch.from_numpy(real.offsets), x.device)
+    turn = layout.spread(scaling.turn_of(z))
+    alpha, sigma = alpha_sigma(torch.zeros(len(real), 1))
+    found = Regression(scaling, x, turn, alpha, sigma, layout)
+    exact = scaling.contributions(x, turn)
+    torch.testing.assert_close(found.expected, exact, rtol=1e-2, atol=5e-3)
