@@ -8,14 +8,14 @@ slice is left to the particles.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from hitools.core.quantiles import QuantileMap
+from hitools.core.quantiles import QuantileMap, QuantileMaps
 
 N_SLICES: Final = 5
 """Of equal probability: one unit of eta each where particles are even in |eta| < 2.5."""
@@ -34,10 +34,12 @@ QUANTITIES: Final = (
 )
 """Sums in a slice: of 1 and of pT, and of their products with cos and sin of k (phi - psi_2)."""
 
-VECTORS: Final = tuple(range(2, len(QUANTITIES), 2))
-"""First of the two columns of each vector."""
+N_SCALARS: Final = 2
+N_VECTORS: Final = 4
+"""Of the quantities; each vector takes two columns."""
 
-PT_2: Final = QUANTITIES.index("pt_cos_2")
+Q_VECTOR: Final = 3
+"""The last of the vectors: Q of the event, part by part."""
 
 N_SLICE_FEATURES: Final = N_SLICES * len(QUANTITIES)
 
@@ -56,11 +58,13 @@ class Slices:
     """Maps between the sums in slices and scores of order one.
 
     Attributes:
-        maps: for each slice one for "n", one for "pt", and one for the length of each vector.
+        scalars: maps of "n" and of "pt" in each slice.
+        lengths: of the lengths of the vectors in each slice.
         pt_unit: of all sums of pT, in GeV/c.
     """
 
-    maps: tuple[tuple[QuantileMap, ...], ...]
+    scalars: QuantileMaps
+    lengths: QuantileMaps
     pt_unit: float
 
     @classmethod
@@ -71,17 +75,12 @@ class Slices:
             sums: (n_events, N_SLICES, len(QUANTITIES)) of events that hold particles; see sums.
             pt_unit: the unit of pT in them, in GeV/c.
         """
-        quantities = _from_sums(sums)
-        lengths = quantities[:, :, VECTORS[0] :].unflatten(2, (-1, 2)).norm(dim=3)
+        scalars, vectors = _split(_from_sums(sums))
+        lengths = vectors.norm(dim=3)
         return cls(
-            tuple(
-                tuple(
-                    QuantileMap.fit(quantities[:, s, k].numpy(), "normal")
-                    if k not in VECTORS
-                    else QuantileMap.fit(lengths[:, s, VECTORS.index(k)].numpy(), "rayleigh")
-                    for k in (0, 1, *VECTORS)
-                )
-                for s in range(N_SLICES)
+            QuantileMaps(tuple(QuantileMap.fit(c.numpy()) for c in scalars.flatten(1).T)),
+            QuantileMaps(
+                tuple(QuantileMap.fit(c.numpy(), "rayleigh") for c in lengths.flatten(1).T)
             ),
             pt_unit,
         )
@@ -95,20 +94,15 @@ class Slices:
             phi: (n_total,) azimuth from psi_2.
             offsets: (n_events + 1,) int64.
         """
-        quantities = _from_sums(sums(eta_score, pt / self.pt_unit, phi, offsets))
-        columns = []
-        for s, maps in enumerate(self.maps):
-            here = quantities[:, s]
-            columns += [maps[k].encode(here[:, k])[:, None] for k in range(VECTORS[0])]
-            for k, of_length in zip(VECTORS, maps[VECTORS[0] :], strict=True):
-                columns.append(_stretched(here[:, k : k + 2], of_length.encode))
-        return torch.cat(columns, dim=1)
+        scalars, vectors = _split(_from_sums(sums(eta_score, pt / self.pt_unit, phi, offsets)))
+        scores = self.scalars.encode(scalars.flatten(1)).view_as(scalars)
+        return _joined(scores, _stretched(vectors, self.lengths.encode)).flatten(1)
 
     def decode(self, scores: Tensor, n_particles: Tensor, mean_pt: Tensor, q: Tensor) -> Tensor:
         """Sums in slices, (n_events, N_SLICES, len(QUANTITIES)), that agree with the event vector.
 
-        The last digits of what the slices add up to are the event vector's: n_particles and sum pT
-        by a common factor, Q by shares in proportion to the particles.
+        What the slices add up to is made the event vector's: n_particles and sum pT by a common
+        factor, Q by shares in proportion to the particles.
 
         Args:
             scores: (n_events, N_SLICE_FEATURES).
@@ -117,37 +111,40 @@ class Slices:
             q: (n_events,) length of Q, in GeV/c.
         """
         n, mean = n_particles[:, None], mean_pt[:, None] / self.pt_unit
-        columns = scores.view(len(scores), N_SLICES, len(QUANTITIES))
-        values = []
-        for s, maps in enumerate(self.maps):
-            here = columns[:, s]
-            parts = [maps[k].decode(here[:, k])[:, None] for k in range(VECTORS[0])]
-            for k, of_length in zip(VECTORS, maps[VECTORS[0] :], strict=True):
-                parts.append(_stretched(here[:, k : k + 2], of_length.decode))
-            values.append(torch.cat(parts, dim=1))
-        quantities = torch.stack(values, dim=1)
+        scalars, vectors = _split(scores.reshape(-1, N_SLICES, len(QUANTITIES)))
+        scalars = self.scalars.decode(scalars.flatten(1)).view_as(scalars)
+        vectors = _stretched(vectors, self.lengths.decode)
         expected = n / N_SLICES
-        counts = _adding_up_to(n, expected + quantities[:, :, 0] * expected.sqrt())
+        counts = _adding_up_to(n, expected + scalars[:, :, 0] * expected.sqrt())
         root = (counts + _LEAST).sqrt()
-        sum_pt = _adding_up_to(n * mean, counts * mean + quantities[:, :, 1] * root)
-        vectors = quantities[:, :, VECTORS[0] :] * root[:, :, None]
+        sum_pt = _adding_up_to(n * mean, counts * mean + scalars[:, :, 1] * root)
+        vectors = vectors * root[:, :, None, None]
+        wanted = torch.stack([q / self.pt_unit, torch.zeros_like(q)], dim=1)
+        gap = wanted - vectors[:, :, Q_VECTOR].sum(1)
         share = (counts / n.clamp(min=1))[:, :, None]
-        wanted = torch.stack([q / self.pt_unit, torch.zeros_like(q)], dim=1)[:, None]
-        at = PT_2 - VECTORS[0]
-        weighted = vectors[:, :, at : at + 2]
-        vectors[:, :, at : at + 2] = weighted + share * (wanted - weighted.sum(1, keepdim=True))
-        return torch.cat([counts[:, :, None], sum_pt[:, :, None], vectors], dim=2)
+        closing = vectors[:, :, Q_VECTOR] + share * gap[:, None]
+        vectors = torch.cat([vectors[:, :, :Q_VECTOR], closing[:, :, None]], dim=2)
+        return _joined(torch.stack([counts, sum_pt], dim=2), vectors)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON."""
-        maps = [[one.to_dict() for one in of_slice] for of_slice in self.maps]
+        """As plain JSON: the maps slice by slice."""
+        scalars, lengths = (
+            [one.to_dict() for one in maps.maps] for maps in (self.scalars, self.lengths)
+        )
+        maps = [
+            scalars[s * N_SCALARS : (s + 1) * N_SCALARS]
+            + lengths[s * N_VECTORS : (s + 1) * N_VECTORS]
+            for s in range(N_SLICES)
+        ]
         return {"maps": maps, "pt_unit": self.pt_unit}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Slices":
         """The inverse of to_dict."""
+        maps = [[QuantileMap.from_dict(one) for one in of_slice] for of_slice in values["maps"]]
         return cls(
-            tuple(tuple(map(QuantileMap.from_dict, of_slice)) for of_slice in values["maps"]),
+            QuantileMaps(tuple(one for of_slice in maps for one in of_slice[:N_SCALARS])),
+            QuantileMaps(tuple(one for of_slice in maps for one in of_slice[N_SCALARS:])),
             float(values["pt_unit"]),
         )
 
@@ -189,27 +186,32 @@ def sums(eta_score: Tensor, pt: Tensor, phi: Tensor, offsets: Tensor) -> Tensor:
     return each.new_zeros(len(counts), *each.shape[1:]).index_add(0, event, each)
 
 
+def _split(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, slices, quantities) to scalars (n, slices, 2) and vectors (n, slices, 4, 2)."""
+    return columns[:, :, :N_SCALARS], columns[:, :, N_SCALARS:].unflatten(2, (N_VECTORS, 2))
+
+
+def _joined(scalars: Tensor, vectors: Tensor) -> Tensor:
+    """The inverse of _split."""
+    return torch.cat([scalars, vectors.flatten(2)], dim=2)
+
+
 def _from_sums(sums: Tensor) -> Tensor:
     """Sums to numbers whose spread depends little on the size of the event; same shape."""
-    counts, sum_pt = sums[:, :, 0], sums[:, :, 1]
+    (counts, sum_pt), vectors = _split(sums)[0].unbind(2), _split(sums)[1]
     n = counts.sum(1, keepdim=True)
     mean = sum_pt.sum(1, keepdim=True) / n.clamp(min=1)
     root = (counts + _LEAST).sqrt()
     expected = (n / N_SLICES).clamp(min=1e-6)
-    return torch.cat(
-        [
-            ((counts - expected) / expected.sqrt())[:, :, None],
-            ((sum_pt - counts * mean) / root)[:, :, None],
-            sums[:, :, VECTORS[0] :] / root[:, :, None],
-        ],
-        dim=2,
-    )
+    scalars = [(counts - expected) / expected.sqrt(), (sum_pt - counts * mean) / root]
+    return _joined(torch.stack(scalars, dim=2), vectors / root[:, :, None, None])
 
 
-def _stretched(vectors: Tensor, of_length: Any) -> Tensor:
-    """(n, 2) vectors of another length."""
-    length = vectors.norm(dim=1)
-    return vectors * (of_length(length).clamp(min=0) / length.clamp(min=1e-12))[:, None]
+def _stretched(vectors: Tensor, of_length: Callable[[Tensor], Tensor]) -> Tensor:
+    """(n, slices, 4, 2) vectors of another length."""
+    length = vectors.norm(dim=3)
+    new = of_length(length.flatten(1)).view_as(length).clamp(min=0)
+    return vectors * (new / length.clamp(min=1e-12))[..., None]
 
 
 def _adding_up_to(total: Tensor, parts: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from hitools.core.quantiles import N_KNOTS, QuantileMap
+from hitools.core.quantiles import N_KNOTS, QuantileMap, QuantileMaps
 
 RNG = np.random.default_rng(5)
 POWER_LAW = RNG.pareto(4, 200_000) + 1
@@ -58,3 +58,14 @@ def test_a_map_survives_json():
     again = QuantileMap.from_dict(json.loads(json.dumps(mapping.to_dict())))
     assert again == mapping
     assert len(mapping.values) == N_KNOTS
+
+
+@pytest.mark.parametrize("law", ["normal", "rayleigh"])
+def test_maps_of_several_columns_are_the_maps_of_each(law):
+    columns = RNG.gamma([1.0, 3.0, 9.0], 2.0, (4_000, 3))
+    maps = QuantileMaps(tuple(QuantileMap.fit(column, law) for column in columns.T))
+    values = torch.from_numpy(RNG.gamma(3.0, 3.0, (500, 3)))
+    scores = maps.encode(values)
+    for k, one in enumerate(maps.maps):
+        torch.testing.assert_close(scores[:, k], one.encode(values[:, k]))
+    torch.testing.assert_close(maps.decode(scores), values)
