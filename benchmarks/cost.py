@@ -46,7 +46,8 @@ def measure(
     device = torch.device(device_name)
     network, config = find_model(name).read_model()
     sampling = Sampling(seed=1, **(config.sampling | changes))
-    calls = {"event_velocity": 0, "particle_velocity": 0}
+    methods = ("event_velocity", "coarse_velocity", "particle_velocity")
+    calls = {method: 0 for method in methods if hasattr(network, method)}
     for method in calls:
         setattr(network, method, _counting(getattr(network, method), method, calls))
     generator = Generator(
@@ -74,7 +75,7 @@ def measure(
         "solver": f"{sampling.solver}, {sampling.steps} steps",
         "sampling": asdict(sampling),
         "evaluations": counted["particle_velocity"],
-        "event_evaluations": counted["event_velocity"],
+        "event_evaluations": counted["event_velocity"] + counted.get("coarse_velocity", 0),
         "n_events": n_events,
         "particles_per_event": n_particles / n_events,
         "ms_per_event": float(np.mean(per_event)),

