@@ -46,7 +46,7 @@ export PYTHONPATH="$here/..${PYTHONPATH:+:$PYTHONPATH}"
 device=cuda compared=64 sizes=() particles=(1000 2000 4000 8000 16000)
 seconds=20 closing=(-n 1000 --evaluations 8 16 32 64)
 if [[ ${TRIAL:-} ]]; then
-    device=cpu compared=6 sizes=(--batch 2 --steps 1 --samples 1 --ways packed) particles=(200 400)
+    device=cpu compared=16 sizes=(--batch 2 --steps 1 --samples 1 --ways packed) particles=(200 400)
     seconds=1 closing=(-n 4 --evaluations 2 --solvers ab2 --grids uniform)
 elif ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
     echo "gpu.sh: $python sees no GPU (torch.cuda.is_available() is false, or there is no torch)" >&2
