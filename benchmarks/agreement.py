@@ -195,7 +195,7 @@ def lively(model: torch.nn.Module) -> torch.nn.Module:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.abs().max() <= 1e-4:
-                parameter.normal_(std=0.01)  # more, and sampling is chaotic
+                parameter.normal_(std=0.003)  # more, and sampling is chaotic
     return model
 
 
