@@ -30,8 +30,8 @@ from hitools.core.features import EVENT_COLUMNS, Float32Array
 from hitools.core.files import write_text
 from hitools.core.format.reader import open_events
 from hitools.core.generator import Generator, Sampling
-from hitools.core.modelfolder import ModelFolder
 from hitools.core.plot import style
+from hitools.core.shipped import find_model
 
 FINE = Sampling(seed=1, solver="heun", steps=128, event_steps=128)
 """As good as exact: 256 evaluations of second order."""
@@ -74,9 +74,9 @@ class Row:
 class Study:
     """A model and a reference, and what is the same for every row."""
 
-    def __init__(self, model: Path, reference: Path, n_events: int, device: str) -> None:
+    def __init__(self, model: str, reference: Path, n_events: int, device: str) -> None:
         """Read both, draw the event vectors, make the particles that count as exact."""
-        self.network, self.config = ModelFolder(model).read_model()
+        self.network, self.config = find_model(model).read_model()
         self.device = torch.device(device)
         self.n_events = n_events
         with open_events(reference) as events:
@@ -209,7 +209,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 def main() -> None:
     """Measure row by row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, metavar="MODEL")
+    parser.add_argument("model", metavar="MODEL", help="folder or name")
     parser.add_argument("reference", type=Path, metavar="REFERENCE.h5")
     parser.add_argument("-o", "--output", type=Path, default=Path("solvers.md"))
     parser.add_argument("--plot", type=Path, help="figure (.png, .pdf, .svg)")
@@ -224,7 +224,7 @@ def main() -> None:
 
     study = Study(options.model, options.reference, options.events, options.device)
     title = (
-        f"`{options.model.name}`, {options.events} events against {len(study.reference)} of "
+        f"`{Path(options.model).name}`, {options.events} events against {len(study.reference)} of "
         f"`{options.reference.name}`; exact: {FINE.solver}, "
         f"{SOLVERS[FINE.solver].evaluations(FINE.steps)} evaluations."
     )

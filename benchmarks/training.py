@@ -8,7 +8,8 @@ network's. On the CPU rates are per
 second of processor time of one core, on a GPU per second. Training is hi-train's own loop, data
 feeding and optimiser included, after a warm-up; sampling is hi-sample's generator with the preset's
 solver, for as many particles as real events have. bf16 and torch.compile stand beside float32,
-which is the default: each becomes one where this table says that it pays.
+which is the default: each becomes one where this table says that it pays. On a GPU training events
+lie in its memory, in the way "packed host" in that of the host. The status is 1 where a row failed.
 """
 
 import argparse
@@ -29,7 +30,17 @@ if TYPE_CHECKING:
     from hitools.core.scaling import Representation
     from hitools.core.training.options import TrainingOptions
 
-WAYS = ("packed", "packed bf16", "packed compile", "packed bf16 compile", "padded")
+WAYS = {
+    "cpu": ("packed", "packed bf16", "packed compile", "packed bf16 compile", "padded"),
+    "cuda": (
+        "packed",
+        "packed host",
+        "packed bf16",
+        "packed compile",
+        "packed bf16 compile",
+        "padded",
+    ),
+}
 WARM_UP_STEPS = 2
 PADDED_BUDGET = {"cpu": 400, "cuda": 1 << 14}
 """Real particles in a padded pass: what fits into memory in 1024 slots an event."""
@@ -82,7 +93,7 @@ def network(options: "TrainingOptions", representation: "Representation", way: s
 def train(
     events: "EventBatch", options: "TrainingOptions", way: str, steps: int
 ) -> dict[str, float]:
-    """Events a second in the loop of hi-train, and the share of time that it waits for data."""
+    """Events a second in the loop of hi-train, its waiting for data, and the GPU's memory."""
     import numpy as np
 
     from hitools.core.modelfolder import ModelFolder
@@ -91,13 +102,14 @@ def train(
     from hitools.core.training.data import TrainingData
     from hitools.core.training.feed import FileFeed, Sharing
     from hitools.core.training.loop import Plan, Report, Trainer
+    from hitools.core.training.resident import settled
     from hitools.core.training.step import Objective
 
     key = NoiseKey.of(1, "training time")
     rows = np.arange(len(events))
     few = rows[:2]  # the loop ends with a validation, which is not timed
     marks: list[tuple[int, float]] = []
-    waiting = [0.0]
+    epochs: list[dict[str, Any]] = []
 
     with tempfile.TemporaryDirectory() as name, accelerated() as accelerator:
         device = accelerator.device.type
@@ -106,7 +118,7 @@ def train(
             if now.line is None:
                 marks.append((now.step, clock(device)))
             else:
-                waiting[0] = now.line["waiting_fraction"]
+                epochs.append(now.line)
 
         representation = fitted(events, options)
         objective = Objective(
@@ -120,10 +132,11 @@ def train(
         )
         symmetry_key = NoiseKey.of(1, "training symmetry") if options.symmetries else None
         sharing = Sharing(options.batch, 0, 1, key, symmetry_key)
+        place = settled(events, accelerator.device, 0.0 if "host" in way else None)
         plan = Plan(
             options=options,
             total_steps=WARM_UP_STEPS + steps + 1,
-            feed=FileFeed(TrainingData(events, rows, few), sharing, 1),
+            feed=FileFeed(TrainingData(events, rows, few), sharing, 1, place),
             validation=lambda: [Sharing(len(few), 0, 1, key).step(events, few, few, 0)],
             objective=objective,
             validation_objective=objective,
@@ -136,7 +149,8 @@ def train(
     (first, start), (last, end) = timed[0], timed[-1]
     return {
         "events_per_s": (last - first) * options.batch / (end - start),
-        "waiting_fraction": waiting[0],
+        "waiting_fraction": epochs[-1]["waiting_fraction"],
+        "gpu_memory_gb": epochs[-1].get("gpu_memory_gb", 0.0),
     }
 
 
@@ -245,32 +259,55 @@ def ways_of(preset: str, asked: Sequence[str]) -> list[str]:
     return [way for way in asked if way != "padded" or paper_s_kind]
 
 
+def row_of(command: Sequence[str], limit: float | None) -> dict[str, Any]:
+    """What a process of its own measures, or why it did not."""
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        return {"error": f"not done after {limit:g} s"}
+    if result.returncode:
+        return {"error": (result.stderr.strip() or f"status {result.returncode}").splitlines()[-1]}
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return found
+
+
+def where(device: str) -> dict[str, str]:
+    """What was measured on."""
+    import torch
+
+    on_gpu = device == "cuda"
+    name = torch.cuda.get_device_name() if on_gpu else "one CPU core, processor time"
+    return {"device": name, "torch": torch.__version__}
+
+
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("events", type=Path, metavar="EVENTS.h5")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--preset", nargs="+", default=["paper", "quick"])
-    parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS, metavar="WAY")
+    parser.add_argument("--ways", nargs="+", choices=WAYS["cuda"], metavar="WAY")
     parser.add_argument("--batch", type=int, help="events a step [16, on a GPU 64]")
     parser.add_argument("--steps", type=int, help="steps to time [3, on a GPU 100]")
     parser.add_argument("--samples", type=int, help="events to sample [16, on a GPU 1000]")
+    parser.add_argument("--limit", type=float, metavar="SECONDS", help="of a row")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     options = parser.parse_args()
     on_gpu = options.device == "cuda"
+    options.ways = options.ways or WAYS[options.device]
     options.batch = options.batch or (64 if on_gpu else 16)
     options.steps = options.steps or (100 if on_gpu else 3)
     options.samples = options.samples or (1000 if on_gpu else 16)
     return options
 
 
-def main() -> None:
-    """Print the table, or as JSON."""
+def main() -> int:
+    """Print the table, or as JSON; 1 where a row failed."""
     options = arguments()
     if options.way:
         print(json.dumps(measure(options)))
-        return
+        return 0
     rows = []
     sizes = [
         word
@@ -281,19 +318,23 @@ def main() -> None:
         for way in ways_of(preset, options.ways):
             command = [sys.executable, __file__, str(options.events), *sizes]
             command += ["--preset", preset, "--way", way]
-            print(f"{preset}, {way} ...", file=sys.stderr, end="\r")
-            result = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-            rows.append(json.loads(result.stdout.splitlines()[-1]))
+            print(f"{preset}, {way} ...", file=sys.stderr)
+            row = {"preset": preset, "way": way} | row_of(command, options.limit)
+            if "error" in row:
+                print(f"{preset}, {way}: {row['error']}", file=sys.stderr)
+            rows.append(row)
     events = read(options.events, 50 * options.batch)
     padding = {
         "packed": padded_share(events, options.batch, options.device),
         "padded": 1 - float(events.n_particles.mean()) / N_MAX,
     }
+    measured = [row for row in rows if "error" not in row]
+    status = 0 if len(measured) == len(rows) else 1
     if options.json:
-        print(json.dumps({"rows": rows, "padded_slots": padding}))
-        return
+        print(json.dumps(where(options.device) | {"rows": rows, "padded_slots": padding}, indent=1))
+        return status
     print(f"{'preset':<8}{'way':<21}{'training':>9}{'sampling':>10}  events/s{'waiting':>10}")
-    for row in rows:
+    for row in measured:
         print(
             f"{row['preset']:<8}{row['way']:<21}{row['train']['events_per_s']:>9.3g}"
             f"{row['sample']['events_per_s']:>10.3g}{row['train']['waiting_fraction']:>19.1%}"
@@ -302,7 +343,8 @@ def main() -> None:
         f"padded slots of all slots, {len(events)} events of {events.n_particles.mean():.0f} "
         f"particles: packed {padding['packed']:.1%}, padded {padding['padded']:.1%}"
     )
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +99,81 @@ def test_closure_is_tabled_by_solver_and_evaluations(oo_path, tmp_path):
     assert float(rows[2][error]) < float(rows[1][error])  # more evaluations, nearer to the flow
     assert rows[3][error] == ""
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_device_is_compared_with_the_cpu_part_by_part(oo_path):
+    result = run("agreement", oo_path, "-n", 16, "--preset", "quick", "--json")
+    rows = json.loads(result.stdout)["rows"]
+    parts = {(row["part"], row["precision"]) for row in rows}
+    for part in ("attention", "losses", "gradient", "particles"):
+        assert {(part, "float32"), (part, "bf16")} <= parts
+    for part in ("losses", "gradient", "particles"):
+        assert (f"{part}, out of memory", "float32") in parts
+    assert all(row["good"] for row in rows)
+
+
+def test_a_wrong_kernel_is_noticed(monkeypatch, oo):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    agreement = load("agreement")
+    offsets, cpu = torch.from_numpy(oo.offsets[:20]), torch.device("cpu")
+
+    def row() -> object:
+        found = agreement.attention(offsets, cpu, torch.float32)
+        return agreement.Row("", "attention", "float32", found)
+
+    assert row().good
+    monkeypatch.setattr(agreement, "attend", lambda qkv, _: qkv.mean(1))
+    assert not row().good
+    assert not agreement.Row("", "losses", "bf16", float("nan")).good
+
+
+def test_enough_memory_where_half_was_to_be_too_little_is_noticed(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    scarcity = load("agreement").Scarcity()
+    with (
+        pytest.raises(SystemExit, match="budget was not halved"),
+        scarcity.half(lambda: None, torch.device("cpu"), 100),
+    ):
+        pass
+
+
+def test_a_way_that_takes_too_long_is_named_and_the_status_says_so(oo_path):
+    words = ("--preset", "quick", "--ways", "packed", "--limit", "0.01", "--json")
+    result = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "training.py"), str(oo_path), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["rows"] == [
+        {"preset": "quick", "way": "packed", "error": "not done after 0.01 s"}
+    ]
+
+
+def gpu_script(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", str(BENCHMARKS / "gpu.sh"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHON": sys.executable} | environment,
+        check=False,
+    )
+
+
+def test_without_a_gpu_the_measurements_of_one_say_so(oo_path, tmp_path):
+    result = gpu_script(oo_path, tmp_path / "out", CUDA_VISIBLE_DEVICES="")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert "sees no GPU" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_step_that_fails_is_named_and_the_others_are_run(oo_path, tmp_path):
+    out = tmp_path / "out"
+    result = gpu_script(oo_path, out, "cost", "memory", TRIAL="1", MODEL="nobody-s")
+    assert result.returncode == 1
+    assert "gpu.sh: failed: cost (status" in result.stderr
+    assert "memory" not in result.stderr.splitlines()[-1]
+    assert len(json.loads((out / "memory.json").read_text())) == 2
+    assert "nobody-s" in (out / "log.txt").read_text()

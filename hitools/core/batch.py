@@ -16,9 +16,7 @@ from hitools.core.features import (
     Float32Array,
     FloatArray,
     IntArray,
-    event_features,
-    particle_features,
-    wrap_angle,
+    features,
 )
 
 
@@ -52,8 +50,7 @@ class EventBatch:
     ) -> "EventBatch":
         """Build all derived columns from (pT, eta, phi) and the collision geometry.
 
-        The kinematics are rounded to float32 first, so that whoever recomputes the columns
-        from the stored particles finds the stored values.
+        See features.features.
 
         Args:
             pt: (n_particles_total,) GeV/c, events one after another.
@@ -67,9 +64,7 @@ class EventBatch:
         """
         offsets = np.concatenate([[0], np.cumsum(n_particles)]).astype(np.int64)
         pt, eta, phi = (np.asarray(x).astype(np.float32) for x in (pt, eta, phi))
-        phi = wrap_angle(phi)
-        events = event_features(pt, eta, phi, offsets, b, n_coll, n_part)
-        particles = particle_features(pt, eta, phi, offsets, events)
+        events, particles = features(pt, eta, phi, offsets, b, n_coll, n_part)
         stored = None if weights is None else np.asarray(weights).astype(np.float32)
         return cls(events, particles, offsets, stored)
 

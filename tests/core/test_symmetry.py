@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from hitools.core.symmetry import mirrors_eta, transformed
+from hitools.core.symmetry import mirrors_eta, orientations, turned
 
 
 def test_lengths_stay_and_directions_turn(oo):
     rng = np.random.default_rng(3)
     numbers = rng.uniform(size=len(oo)).astype(np.float32)
-    moved = transformed(oo, numbers, mirror_eta=True)
+    moved = turned(oo, orientations(numbers, mirror_eta=True))
     which = (4 * numbers).astype(int)
     for column in ("sum_pt", "mean_pt", "b", "n_coll", "n_part", "n_particles"):
         np.testing.assert_allclose(moved.event(column), oo.event(column), rtol=1e-6)
@@ -30,7 +30,8 @@ def test_lengths_stay_and_directions_turn(oo):
 
 def test_eta_keeps_its_direction_where_nuclei_differ(oo):
     assert [mirrors_eta(system) for system in ("O-O", "Pb-Pb", "p-Pb", "", "-")] == [1, 1, 0, 0, 0]
-    moved = transformed(oo, np.full(len(oo), 0.3, np.float32), mirror_eta=False)
+    numbers = np.full(len(oo), 0.3, np.float32)
+    moved = turned(oo, orientations(numbers, mirror_eta=False))
     np.testing.assert_array_equal(moved.particle("eta"), oo.particle("eta"))
 
 
@@ -39,9 +40,8 @@ def test_all_four_reflections_and_all_directions_occur():
 
 
 def test_azimuths_stay_in_their_interval(oo):
-    moved = transformed(
-        oo, np.linspace(0, 1, len(oo), endpoint=False, dtype=np.float32), mirror_eta=True
-    )
+    numbers = np.linspace(0, 1, len(oo), endpoint=False, dtype=np.float32)
+    moved = turned(oo, orientations(numbers, mirror_eta=True))
     phi = moved.particle("phi")
     assert phi.min() > -np.pi
     assert phi.max() <= np.float32(np.pi)

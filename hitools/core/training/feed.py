@@ -19,9 +19,10 @@ from hitools.core.batch import EventBatch
 from hitools.core.diffusion.objective import PSI_LATEST_TIME
 from hitools.core.features import Float32Array, IntArray
 from hitools.core.noise import NoiseKey, uniforms
-from hitools.core.symmetry import transformed
+from hitools.core.symmetry import orientations
 from hitools.core.training.batching import epoch_order, share_of
 from hitools.core.training.data import TrainingData
+from hitools.core.training.resident import Events, ResidentEvents, StepEvents, chosen
 
 STEPS_AHEAD: Final = 3
 
@@ -31,7 +32,7 @@ class Step:
     """One process's part of an optimiser step.
 
     Attributes:
-        batch: its events, longest first; their particles are packed.
+        batch: its events, longest first; their particles are packed, or on the device already.
         index: (n_events,) number of each event among all, which its noise follows from.
         turn: epoch, so that an event gets other noise every time.
         t: (n_events,) diffusion times.
@@ -41,7 +42,7 @@ class Step:
         psi_weight: the same over those events with t < 0.5.
     """
 
-    batch: EventBatch
+    batch: StepEvents
     index: IntArray
     turn: int
     t: Float32Array
@@ -84,18 +85,19 @@ class Sharing:
     symmetry_key: NoiseKey | None = None
     mirror_eta: bool = False
 
-    def step(self, events: EventBatch, rows: IntArray, index: IntArray, turn: int) -> Step:
+    def step(self, events: Events, rows: IntArray, index: IntArray, turn: int) -> Step:
         """This process's part of the step of these rows of events."""
-        weights = events.weights_or_ones[rows].astype(np.float64)
-        n_particles = events.n_particles[rows]
+        host = events.host if isinstance(events, ResidentEvents) else events
+        weights = host.weights_or_ones[rows].astype(np.float64)
+        n_particles = host.n_particles[rows]
         t = uniforms(self.time_key, torch.from_numpy(index), turn).numpy()
         mine = share_of(n_particles, self.process, self.n_processes)
-        batch = events.take(rows[mine])
+        orientation = None
         if self.symmetry_key is not None:
             numbers = uniforms(self.symmetry_key, torch.from_numpy(index[mine]), turn)
-            batch = transformed(batch, numbers.numpy(), mirror_eta=self.mirror_eta)
+            orientation = orientations(numbers.numpy(), mirror_eta=self.mirror_eta)
         return Step(
-            batch=batch,
+            batch=chosen(events, rows[mine], orientation),
             index=index[mine],
             turn=turn,
             t=t[mine],
@@ -109,9 +111,19 @@ class Sharing:
 class FileFeed:
     """Epochs over events that are at hand."""
 
-    def __init__(self, data: TrainingData, sharing: Sharing, seed: int) -> None:
-        """A step takes sharing.batch events, or all where there are fewer."""
-        self._data = data
+    def __init__(
+        self, data: TrainingData, sharing: Sharing, seed: int, events: Events | None = None
+    ) -> None:
+        """A step takes sharing.batch events, or all where there are fewer.
+
+        Args:
+            data: the events and which of them to train on.
+            sharing: how steps are made.
+            seed: of the order.
+            events: those of data, where they are not to be taken from there.
+        """
+        self._events = data.events if events is None else events
+        self._train = data.train
         self._sharing = sharing
         self._seed = seed
         self._batch = min(sharing.batch, len(data.train))
@@ -123,10 +135,10 @@ class FileFeed:
         for step in range(first, stop):
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
-                order = epoch_order(len(self._data.train), self._seed, epoch)
+                order = epoch_order(len(self._train), self._seed, epoch)
             start = step % self.steps_per_epoch * self._batch
-            rows = self._data.train[order[start : start + self._batch]]
-            yield self._sharing.step(self._data.events, rows, rows, epoch)
+            rows = self._train[order[start : start + self._batch]]
+            yield self._sharing.step(self._events, rows, rows, epoch)
 
 
 class StreamFeed:

@@ -33,6 +33,7 @@ from hitools.core.training.data import TrainingData, memory_limit, open_packed, 
 from hitools.core.training.feed import Feed, FileFeed, Sharing, Step, StreamFeed
 from hitools.core.training.loop import Plan, Trainer
 from hitools.core.training.options import TrainingOptions, differences
+from hitools.core.training.resident import Events, ResidentEvents, settled
 from hitools.core.training.step import Objective
 
 _ROWS: Final = 1024
@@ -177,11 +178,12 @@ def _prepare(
         NoiseKey.of(options.seed, "training symmetry") if options.symmetries else None,
         mirrors_eta(meta.system),
     )
+    events = settled(data.events, accelerator.device, options.memory_gb)
     feed: Feed
     if sources.is_stream:
         feed = StreamFeed(fresh, sharing, options.epoch_steps)
     else:
-        feed = FileFeed(data, sharing, options.seed)
+        feed = FileFeed(data, sharing, options.seed, events)
 
     if begun is not None:
         agreed(accelerator, lambda: _refuse_another_run(folder, begun, options, facts))
@@ -208,7 +210,7 @@ def _prepare(
             options=options,
             total_steps=total_steps,
             feed=feed,
-            validation=lambda: _validation_steps(data, accelerator),
+            validation=lambda: _validation_steps(data, events, accelerator),
             objective=_objective(options, representation, accelerator, "training"),
             validation_objective=_objective(options, representation, accelerator, "validation"),
         ),
@@ -223,7 +225,7 @@ def _prepare(
         first_step=agreed(accelerator, trainer.resume),
         n_weights=sum(weight.numel() for weight in model.parameters()),
         data=facts,
-        device=_device_name(accelerator),
+        device=_device_name(accelerator, events),
         is_main=accelerator.is_main_process,
     )
 
@@ -297,12 +299,14 @@ def _in_pieces(rows: IntArray) -> Iterator[IntArray]:
         yield rows[first : first + _ROWS]
 
 
-def _validation_steps(data: TrainingData, accelerator: Accelerator) -> Iterator[Step]:
+def _validation_steps(
+    data: TrainingData, events: Events, accelerator: Accelerator
+) -> Iterator[Step]:
     """This process's part of the validation events."""
     key = NoiseKey.of(_VALIDATION_SEED, "validation time")
     mine = data.validation[accelerator.process_index :: accelerator.num_processes]
     for rows in _in_pieces(mine):
-        yield Sharing(len(rows), 0, 1, key).step(data.events, rows, rows, 0)
+        yield Sharing(len(rows), 0, 1, key).step(events, rows, rows, 0)
 
 
 # Scaling, network, objective -------------------------------------------------------------------
@@ -365,10 +369,11 @@ def _refuse_another_run(
         )
 
 
-def _device_name(accelerator: Accelerator) -> str:
+def _device_name(accelerator: Accelerator, events: Events) -> str:
     device = accelerator.device
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
+        name += " with the events" if isinstance(events, ResidentEvents) else ""
     else:
         name = f"CPU, {torch.get_num_threads()} threads"
     n_processes = accelerator.num_processes

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hitools.core.batch import EventBatch, runs_by_budget
+from hitools.core.batch import runs_by_budget
 from hitools.core.budget import Budget
 from hitools.core.diffusion.objective import PsiLoss, WeightedMean, losses
 from hitools.core.nets.networks import Network
 from hitools.core.noise import NoiseKey, normals
 from hitools.core.scaling import Representation
 from hitools.core.training.feed import Step
+from hitools.core.training.resident import StepEvents, tensors
 
 TERMS = ("event", "particle", "psi", "sums")
 """Parts of the loss, in the order of the sums below."""
@@ -99,9 +100,10 @@ class Objective:
         total = torch.zeros(2 * len(TERMS), dtype=torch.float64, device=device)
         if not runs:
             return total
-        events, particles, weights, t, index = (
+        events, particles = tensors(batch, device)
+        weights, t, index = (
             torch.from_numpy(array).to(device, non_blocking=True)
-            for array in (batch.events, batch.particles, batch.weights_or_ones, step.t, step.index)
+            for array in (batch.weights_or_ones, step.t, step.index)
         )
         offsets = torch.from_numpy(batch.offsets)
         representation = self.representation
@@ -143,7 +145,7 @@ class Objective:
         return total
 
     def noise(
-        self, batch: EventBatch, index: Tensor, n_event: int, n_particle: int, turn: int
+        self, batch: StepEvents, index: Tensor, n_event: int, n_particle: int, turn: int
     ) -> tuple[Tensor, Tensor]:
         """Noise of event vectors and of particles, a function of event and turn alone.
 

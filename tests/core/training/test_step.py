@@ -16,6 +16,7 @@ from hitools.core.noise import NoiseKey
 from hitools.core.scaling import Standardised
 from hitools.core.training.data import split
 from hitools.core.training.feed import FileFeed, Sharing, Step
+from hitools.core.training.resident import ResidentEvents
 from hitools.core.training.step import Objective, Sums, means
 
 CPU = torch.device("cpu")
@@ -37,9 +38,15 @@ def objective(events: EventBatch, psi_weight: float = 0.0) -> Objective:
     )
 
 
-def first_step(events: EventBatch, process: int = 0, n_processes: int = 1) -> Step:
-    sharing = Sharing(12, process, n_processes, NoiseKey.of(1, "training time"))
-    return next(FileFeed(split(events, 0, 0.2, 1000, 1), sharing, 1).steps(0, 1))
+def first_step(
+    events: EventBatch, process: int = 0, n_processes: int = 1, *, resident=False, turned=False
+) -> Step:
+    symmetry_key = NoiseKey.of(1, "training symmetry") if turned else None
+    key = NoiseKey.of(1, "training time")
+    sharing = Sharing(12, process, n_processes, key, symmetry_key, mirror_eta=True)
+    data = split(events, 0, 0.2, 1000, 1)
+    placed = ResidentEvents.on(data.events, CPU) if resident else None
+    return next(FileFeed(data, sharing, 1, placed).steps(0, 1))
 
 
 def gradient(events, steps, budget=2048, psi_weight=0.0, model=None):
@@ -95,6 +102,16 @@ def test_the_loss_on_sums_does_not_depend_on_how_a_step_is_cut_and_shared(few):
     np.testing.assert_allclose(parts[0][0] + parts[1][0], whole, atol=2e-6 * scale)
     np.testing.assert_allclose(cut_sums[:8], sums[:8], rtol=1e-5)
     assert means(sums)["sums"] > 0
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_step_is_the_same_wherever_its_events_are(few, turned):
+    here, there = (first_step(few, resident=where, turned=turned) for where in (False, True))
+    for work in (gradient, rotary_gradient):
+        expected, sums = work(few, [here], 200)
+        found, found_sums = work(few, [there], 200)
+        np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())
+        np.testing.assert_allclose(found_sums, sums, rtol=1e-5)
 
 
 def test_the_gradients_of_two_processes_add_up_to_that_of_one(few):
@@ -165,9 +182,10 @@ class Forgetful(Denoiser):
         return super().particle_velocity(x, *rest)
 
 
-def test_out_of_memory_halves_the_budget_and_gives_the_same_gradient(few, caplog):
-    step = first_step(few[:30].take(np.flatnonzero(few[:30].n_particles < 60)))
+@pytest.mark.parametrize("resident", [False, True])
+def test_out_of_memory_halves_the_budget_and_gives_the_same_gradient(few, caplog, resident):
     events = few[:30].take(np.flatnonzero(few[:30].n_particles < 60))
+    step = first_step(events, resident=resident)
     torch.manual_seed(0)
     flat, sums = gradient(events, [step], 400, model=Forgetful(TINY))
     whole, _ = gradient(events, [step], 60)
