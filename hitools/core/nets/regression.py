@@ -37,7 +37,7 @@ covers all, 1 more: sums of real events vary more than those of independent part
 that put into first-order shifts overshoots."""
 
 LARGEST_SHIFT: Final = 3.0
-"""Of a score, bent down to this: beyond, a first order says nothing."""
+"""Of a coordinate, bent down to this: beyond, a first order says nothing."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,12 @@ class Regression:
         share = self._layout.spread(shares).view(-1, n_eta, n_pt, n_phi)
         of_score = (share * self.phi.mean[:, None, None]).sum(3)
         eta = (of_score * self.eta.with_place.mT * self.pt.mean[:, None]).sum((1, 2))
-        pt = (of_score * self.eta.mean[:, :, None] * self.pt.with_place).sum((1, 2))
+        of_pt = (of_score * self.eta.mean[:, :, None]).sum(1)
+        # pT has a long tail, where a first order is soon too much: bent where the likelihood of a
+        # particle's places would change by more than a factor e over their own spread.
+        spread = (self.pt.second.diagonal(dim1=1, dim2=2) - self.pt.mean.square()).clamp(min=0)
+        change = (of_pt.abs() * spread.sqrt()).sum(1)
+        pt = (of_pt * self.pt.with_place[:, 0]).sum(1) / (1 + change)
         others = self.eta.mean[:, :, None] * self.pt.mean[:, None]
         of_phi = (share * others[..., None]).sum((1, 2))
         circle = (self.phi.with_place * of_phi[:, None]).sum(2)

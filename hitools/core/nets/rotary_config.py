@@ -29,11 +29,11 @@ class RotaryConfig:
     width: int = 64
     n_heads: int = 2
     head_width: int = 32
-    n_blocks: int = 4
-    n_feedbacks: int = 2
-    event_width: int = 128
+    n_blocks: int = 2
+    n_feedbacks: int = 1
+    event_width: int = 96
     n_event_blocks: int = 4
-    slice_width: int = 192
+    slice_width: int = 128
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
