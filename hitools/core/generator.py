@@ -230,11 +230,11 @@ class Generator:
     def _coarse(self, index: IntArray, z: Tensor) -> Tensor:
         """(n_events, n_coarse_features) drawn for events of these scores."""
         sampling, model = self._sampling, self._model
+        if not isinstance(model, RotaryNet):
+            return z[:, :0]
         width = self._representation.n_coarse_features
         event = torch.from_numpy(index).to(self._device)
         row = torch.zeros_like(event)
-        if not isinstance(model, RotaryNet):
-            return z[:, :0]
         solver_key = NoiseKey.of(sampling.seed, "slice solver")
 
         def velocity(coarse: Tensor, t: float) -> Tensor:

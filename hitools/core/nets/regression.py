@@ -40,6 +40,9 @@ LARGEST_SHIFT: Final = 3.0
 """Of a coordinate, bent down to this: beyond, a first order says nothing."""
 
 
+_NO_SHIFT: Final = 1e6
+
+
 @dataclass(frozen=True)
 class Moments:
     """Of k factors over the places where each particle may have been.
@@ -119,7 +122,7 @@ class Regression:
             softness = RIDGE + 1 - alpha
             ridge = softness.square() * layout.n_particles.clamp(min=1)[:, None]
             covariance += ridge[:, :, None] * torch.eye(covariance.shape[1], device=x.device)
-            self._root, _ = torch.linalg.cholesky_ex(covariance)
+            self._root = _root_of(covariance)
         self._layout = layout
 
     def shift(self, missing: Tensor) -> Tensor:
@@ -168,6 +171,13 @@ class Regression:
             which = torch.tensor([place[start] for start in starts], device=means.device)
             found[which] = moments.reshape(-1, size, size) - m.mT @ m
         return found
+
+
+def _root_of(covariance: Tensor) -> Tensor:
+    """Cholesky factors; where rounding left none, one so large that nothing is shifted by it."""
+    root, failed = torch.linalg.cholesky_ex(covariance)
+    none = _NO_SHIFT * torch.eye(covariance.shape[1], device=covariance.device)
+    return torch.where((failed > 0)[:, None, None], none, root)
 
 
 def _normal_places(device: torch.device) -> tuple[Tensor, Tensor]:

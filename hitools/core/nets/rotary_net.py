@@ -229,7 +229,7 @@ class RotaryNet(nn.Module):
 
     def compiled_parts(self) -> list[nn.Module]:
         """What torch.compile works on, where it is asked for."""
-        return [self.event, *self.blocks]
+        return [self.event, self.slices, *self.blocks]
 
     def _embed(self, x: Tensor, phi: Tensor, eta: Tensor, psi: Tensor, more: Tensor) -> Tensor:
         """Noised particles, (n_total, 4) and what follows from them, to (n_total, width)."""

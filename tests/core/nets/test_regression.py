@@ -89,9 +89,10 @@ def test_what_an_event_misses_moves_its_own_particles_only(scaling):
 
 
 @pytest.mark.parametrize("t", [0.0, 1e-3, 1.0])
-def test_it_is_finite_at_the_ends_and_without_particles(scaling, t):
+@pytest.mark.parametrize("size", [1, 30])
+def test_it_is_finite_at_the_ends_far_out_and_without_particles(scaling, t, size):
     for counts in (COUNTS, [1], [0, 0]):
-        found, _, _ = regression(scaling, noised(counts), counts, t)
+        found, _, _ = regression(scaling, size * noised(counts), counts, t)
         shift = found.shift(torch.ones(len(counts), N_SUMS))
         assert shift.shape == (sum(counts), 4)
         assert shift.isfinite().all()
