@@ -12,6 +12,7 @@ from hitools.core.errors import InputError
 from hitools.core.features import EVENT_COLUMNS, EVENT_INDEX, segment_sums, wrap_angle
 from hitools.core.representations import representation_from_dict
 from hitools.core.slices import N_SLICE_FEATURES, N_SLICES, QUANTITIES, SCALES, shares
+from hitools.core.symmetry import orientations, turned
 from tests.core.toys import toy_events
 
 MEAN_PT, B, MEAN_ETA, Q_LENGTH = 1, 2, 5, 7
@@ -150,11 +151,9 @@ def test_scores_of_events_and_particles_are_normal():
 
 
 def test_turning_an_event_changes_nothing_but_its_psi_2(scaling, real):
-    from hitools.core.symmetry import transformed
-
-    turned = transformed(real, np.full(len(real), 0.1, np.float32), mirror_eta=True)
+    orientation = orientations(np.full(len(real), 0.1, np.float32), mirror_eta=True)
     z, x = encoded(scaling, real)
-    z_turned, x_turned = encoded(scaling, turned)
+    z_turned, x_turned = encoded(scaling, turned(real, orientation))
     # psi_2 is known up to half a turn.
     sign = torch.sign((x[:, 2:] * x_turned[:, 2:]).sum(1, keepdim=True))
     torch.testing.assert_close(x_turned[:, 2:] * sign, x[:, 2:], rtol=0, atol=1e-3)
