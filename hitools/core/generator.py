@@ -203,14 +203,14 @@ class Generator:
         order = np.argsort(-counts, kind="stable")
         index, events, counts = index[order], events[order], counts[order]
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        x = self._solve(index, events, offsets)
+        x = self._solve(index, self._given(index, events), offsets)
         pt, eta, phi, mended = self._representation.decode_particles(x, events, counts)
         self.mended += mended
         pt, eta, phi = (values.astype(np.float32) for values in (pt, eta, phi))
         particles = particle_features(pt, eta, phi, offsets, events)
         return EventBatch(events, particles, offsets).take(np.argsort(order))
 
-    def _solve(self, index: IntArray, events: Float32Array, offsets: IntArray) -> Tensor:
+    def _solve(self, index: IntArray, given: Tensor, offsets: IntArray) -> Tensor:
         """(n_total, n_particle_features) samples on the host, in passes within the budget."""
         samples: list[Tensor] = []
         start = 0
@@ -219,7 +219,7 @@ class Generator:
             stop = start + run.stop
             try:
                 samples.append(
-                    self._pass(index[start:stop], events[start:stop], offsets[start : stop + 1])
+                    self._pass(index[start:stop], given[start:stop], offsets[start : stop + 1])
                 )
             except torch.OutOfMemoryError:
                 self._budget.shrink(int(offsets[start + 1] - offsets[start]))
@@ -227,11 +227,12 @@ class Generator:
             start = stop
         return torch.cat(samples)
 
-    def _coarse(self, index: IntArray, z: Tensor) -> Tensor:
-        """(n_events, n_coarse_features) drawn for events of these scores."""
+    def _given(self, index: IntArray, events: Float32Array) -> Tensor:
+        """(n_events, ...) what particles are sampled given: event scores and coarse features."""
         sampling, model = self._sampling, self._model
+        z = self._representation.encode_events(torch.from_numpy(events).to(self._device))
         if not isinstance(model, RotaryNet):
-            return z[:, :0]
+            return z
         width = self._representation.n_coarse_features
         event = torch.from_numpy(index).to(self._device)
         row = torch.zeros_like(event)
@@ -241,15 +242,16 @@ class Generator:
             with self._autocast():
                 return model.coarse_velocity(coarse, z.new_full((len(z),), t), z).float()
 
-        return SOLVERS[sampling.solver].solve(
+        coarse = SOLVERS[sampling.solver].solve(
             velocity,
             normals(NoiseKey.of(sampling.seed, "sampled slices"), event, row, width),
             sampling.event_steps,
             sampling.grid,
             lambda step: normals(solver_key, event, row, width, step),
         )
+        return torch.cat([z, coarse], dim=1)
 
-    def _pass(self, index: IntArray, events: Float32Array, offsets: IntArray) -> Tensor:
+    def _pass(self, index: IntArray, given: Tensor, offsets: IntArray) -> Tensor:
         sampling, device = self._sampling, self._device
         host_offsets = torch.from_numpy(offsets - offsets[0])
         counts = host_offsets.diff().to(device)
@@ -259,12 +261,10 @@ class Generator:
         row = torch.arange(total, device=device) - starts
         width = self._representation.n_particle_features
         solver_key = NoiseKey.of(sampling.seed, "particle solver")
-        z = self._representation.encode_events(torch.from_numpy(events).to(device))
-        given = torch.cat([z, self._coarse(index, z)], dim=1)
 
         def velocity(x: Tensor, t: float) -> Tensor:
             with self._autocast():
-                times = z.new_full((len(z),), t)
+                times = given.new_full((len(given),), t)
                 return self._model.particle_velocity(x, times, given, host_offsets).float()
 
         x = SOLVERS[sampling.solver].solve(

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -234,14 +235,14 @@ def test_workers_end_with_a_killed_command(busy):
 
 
 def test_a_killed_worker_is_an_error_not_a_hang(busy, tmp_path):
-    process, (_, *workers) = busy()
-    for _ in range(100):  # the one that we aim at may end by itself
-        workers = processes_below(process.pid)[1:]
-        try:
-            os.kill(workers[0], signal.SIGKILL)
-            break
-        except (ProcessLookupError, IndexError):
-            continue
+    process, _ = busy()
+    end = time.monotonic() + 30
+    # A worker that is ending by itself when it is hit has done its work: aim until one is hit.
+    while process.poll() is None and time.monotonic() < end:
+        for worker in processes_below(process.pid)[1:]:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        time.sleep(0.1)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 2
     assert err.count(b"\n") == 1
