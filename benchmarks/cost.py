@@ -72,7 +72,7 @@ def measure(
         "device": device_name,
         "device_name": _device_name(device_name),
         "precision": precision,
-        "solver": f"{sampling.solver}, {sampling.steps} steps",
+        "solver": f"{sampling.solver}, {sampling.steps} steps ({sampling.grid} grid)",
         "sampling": asdict(sampling),
         "evaluations": counted["particle_velocity"],
         "event_evaluations": counted["event_velocity"] + counted.get("coarse_velocity", 0),

@@ -9,7 +9,7 @@ from hitools.core.errors import InputError
 
 log = logging.getLogger(__name__)
 
-CPU_PARTICLES: Final = 2048
+CPU_PARTICLES: Final = 8192
 """Activations of about this many particles stay in the caches of a core."""
 
 GPU_PARTICLES: Final = 1 << 16

@@ -100,6 +100,7 @@ class ModelSummary:
         n_weights: numbers in model.safetensors; None where no epoch is complete yet.
         solver: that hi-sample uses by default.
         steps: of it.
+        grid: of their times.
         evaluations: of the particle network for an event; None for a solver unknown here.
         data: counts of events, as in config.json.
         training: options, as in config.json.
@@ -111,6 +112,7 @@ class ModelSummary:
     n_weights: int | None
     solver: str
     steps: int
+    grid: str
     evaluations: int | None
     data: dict[str, Any]
     training: dict[str, Any]
@@ -125,16 +127,18 @@ class ModelSummary:
 
     @property
     def sampling(self) -> str:
-        """For people: "ab2, 16 steps, 16 evaluations"."""
+        """For people: "ab2, 16 steps (uniform grid), 16 evaluations"."""
         shown = "" if self.evaluations is None else f", {self.evaluations} evaluations"
-        return f"{self.solver}, {self.steps} steps{shown}"
+        return f"{self.solver}, {self.steps} steps ({self.grid} grid){shown}"
 
 
 def summarise(folder: ModelFolder) -> ModelSummary:
     """Read configuration, card and the header of the weights. Raises InputError for no model."""
     values = folder.read_values()
     try:
-        solver, steps = str(values["sampling"]["solver"]), int(values["sampling"]["steps"])
+        sampling = values["sampling"]
+        solver, steps = str(sampling["solver"]), int(sampling["steps"])
+        grid = str(sampling.get("grid", "uniform"))
         data, training = dict(values["data"]), dict(values["training"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder.config_path}: not as hi-train writes it: {error!r}") from None
@@ -146,6 +150,7 @@ def summarise(folder: ModelFolder) -> ModelSummary:
         n_weights=_count_weights(folder.weights_path),
         solver=solver,
         steps=steps,
+        grid=grid,
         evaluations=None if per_step is None else per_step * steps,
         data=data,
         training=training,

@@ -152,15 +152,19 @@ class Slices:
 def shares(eta_score: Tensor) -> Tensor:
     """(..., N_SLICES) how much a particle belongs to each slice; they add up to 1.
 
-    Slices are triangles around evenly spaced centres, so that nothing jumps at a border.
+    Quadratic B-splines around evenly spaced centres, mirrored at both ends: smooth, as particles
+    that are pushed up a slope would gather where it breaks off.
 
     Args:
         eta_score: normal scores of eta, of any shape.
     """
-    place = N_SLICES * torch.special.ndtr(eta_score) - 0.5
-    centres = torch.arange(N_SLICES, device=place.device)
-    inside = place.clamp(0, N_SLICES - 1)[..., None]
-    return (1 - (inside - centres).abs()).clamp(min=0)
+    place = N_SLICES * torch.special.ndtr(eta_score)
+    centres = torch.arange(-1, N_SLICES + 1, device=place.device) + 0.5
+    away = (place[..., None] - centres).abs()
+    spline = torch.where(away < 0.5, 0.75 - away.square(), (1.5 - away).clamp(min=0).square() / 2)
+    beyond = torch.zeros_like(spline[..., 1:-1])
+    beyond[..., 0], beyond[..., -1] = spline[..., 0], spline[..., -1]
+    return spline[..., 1:-1] + beyond
 
 
 def waves(phi: Tensor) -> Tensor:

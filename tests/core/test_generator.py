@@ -93,7 +93,7 @@ def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(few, config):
     model = RotaryNet(sizes, scaling)
     with torch.no_grad():
         for weight in model.parameters():
-            weight.add_(0.05 * torch.randn_like(weight))
+            weight.add_(0.03 * torch.randn_like(weight))
     whole = joined(generator(rotary, model).sample(12))
     alone = generator(rotary, model, budget=20)
     for k in (0, 4, 11):

@@ -98,7 +98,7 @@ def test_a_model_says_what_it_is(library):
     summary = summarise(ModelFolder(library / "oo-5360"))
     assert (summary.name, summary.description) == ("oo-5360", "Minimum-bias O-O events.")
     assert summary.collisions == "O-O, 5360 GeV"
-    assert summary.sampling == "heun, 8 steps, 16 evaluations"
+    assert summary.sampling == "heun, 8 steps (uniform grid), 16 evaluations"
     assert summary.n_weights == sum(p.numel() for p in Denoiser(TINY).state_dict().values())
     assert [step.program for step in summary.meta.provenance] == ["hi-train"]
     bare = summarise(ModelFolder(library / "a-copy"))

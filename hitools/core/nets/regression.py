@@ -42,43 +42,59 @@ LARGEST_SHIFT: Final = 3.0
 
 _NO_SHIFT: Final = 1e6
 
+_LEAST_VARIANCE: Final = 1e-8
+"""Of a logarithm: the square root has no slope at 0."""
+
 
 @dataclass(frozen=True)
-class Moments:
-    """Of k factors over the places where each particle may have been.
+class Places:
+    """Where each particle may have been in one coordinate or two, and k factors there.
 
     Attributes:
-        mean: (n_total, k).
-        second: (n_total, k, k) mean of products.
-        with_place: (n_total, d, k) covariance of the factors with the d coordinates.
+        factors: (n_total, m, k) at m places.
+        weights: (n_total or 1, m) of the places, 1 in all.
+        steps: (n_total, m, d) from the mean place.
+        mean: (n_total, k) of the factors.
+        second: (n_total, k, k) mean of their products.
     """
 
+    factors: Tensor
+    weights: Tensor
+    steps: Tensor
     mean: Tensor
     second: Tensor
-    with_place: Tensor
 
     @classmethod
-    def of(cls, factors: Tensor, weights: Tensor, places: Tensor) -> "Moments":
-        """From (n_total, m, k) factors and (n_total, m, d) coordinates at m places.
-
-        Weights (n_total, m) or (1, m) add up to 1.
-        """
+    def of(cls, factors: Tensor, weights: Tensor, places: Tensor) -> "Places":
+        """From (n_total, m, k) factors and (n_total, m, d) coordinates."""
         weighted = factors * weights[:, :, None]
-        centred = places - (places * weights[:, :, None]).sum(1, keepdim=True)
-        return cls(
-            weighted.sum(1),
-            weighted.transpose(1, 2) @ factors,
-            centred.transpose(1, 2) @ weighted,
-        )
+        steps = places - (places * weights[:, :, None]).sum(1, keepdim=True)
+        return cls(factors, weights, steps, weighted.sum(1), weighted.mT @ factors)
+
+    def tilted(self, slope: Tensor) -> tuple[Tensor, Tensor]:
+        """What becomes of the mean place where the likelihood of places changes, to first order.
+
+        Args:
+            slope: (n_total, k) change of the log-likelihood by each factor.
+
+        Returns:
+            (n_total, d) shift of the mean, and (n_total, 1) standard deviation of the change.
+        """
+        change = (self.factors * slope[:, None]).sum(2)
+        change = change - (change * self.weights).sum(1, keepdim=True)
+        weighted = change * self.weights
+        variance = (weighted * change).sum(1, keepdim=True)
+        shift = (weighted[:, :, None] * self.steps).sum(1)
+        return shift, variance.clamp(min=_LEAST_VARIANCE).sqrt()
 
 
 class Regression:
     """The regression of particles on the sums of their event, at one time.
 
     Attributes:
-        pt: moments of the factors of pT.
-        eta: of eta.
-        phi: of phi; coordinates are along and across the direction of the noised point.
+        pt: places in the score of pT.
+        eta: in the score of eta.
+        phi: on the circle, along and across the direction of the noised point.
         expected: (n_total, n_sums) what each particle contributes on average.
     """
 
@@ -108,13 +124,13 @@ class Regression:
             nodes, weights = _normal_places(x.device)
             scores = signal[:, :, None] * x[:, :2, None] + noise[:, :, None] * nodes
             pt, eta = scores.unbind(1)
-            self.pt = Moments.of(representation.pt_factors(pt), weights, pt[:, :, None])
-            self.eta = Moments.of(representation.eta_factors(eta), weights, eta[:, :, None])
+            self.pt = Places.of(representation.pt_factors(pt), weights, pt[:, :, None])
+            self.eta = Places.of(representation.eta_factors(eta), weights, eta[:, :, None])
             turn, weights = _angles(x[:, 2:].norm(dim=1, keepdim=True), signal, noise)
             angle = torch.atan2(x[:, 3], x[:, 2])[:, None] + turn
             circle = CIRCLE * torch.stack([turn.cos(), turn.sin()], dim=2)
             factors = representation.phi_factors(angle, psi[:, None])
-            self.phi = Moments.of(factors, weights, circle)
+            self.phi = Places.of(factors, weights, circle)
             means = representation.products(self.eta.mean, self.pt.mean, self.phi.mean)
             self._to_sums = representation.products_to_sums(x.device)
             self.expected = means @ self._to_sums.T
@@ -138,17 +154,13 @@ class Regression:
         n_eta, n_pt, n_phi = (one.mean.shape[1] for one in (self.eta, self.pt, self.phi))
         share = self._layout.spread(shares).view(-1, n_eta, n_pt, n_phi)
         of_score = (share * self.phi.mean[:, None, None]).sum(3)
-        eta = (of_score * self.eta.with_place.mT * self.pt.mean[:, None]).sum((1, 2))
-        of_pt = (of_score * self.eta.mean[:, :, None]).sum(1)
-        # pT has a long tail, where a first order is soon too much: bent where the likelihood of a
-        # particle's places would change by more than a factor e over their own spread.
-        spread = (self.pt.second.diagonal(dim1=1, dim2=2) - self.pt.mean.square()).clamp(min=0)
-        change = (of_pt.abs() * spread.sqrt()).sum(1)
-        pt = (of_pt * self.pt.with_place[:, 0]).sum(1) / (1 + change)
         others = self.eta.mean[:, :, None] * self.pt.mean[:, None]
-        of_phi = (share * others[..., None]).sum((1, 2))
-        circle = (self.phi.with_place * of_phi[:, None]).sum(2)
-        shift = torch.cat([pt[:, None], eta[:, None], circle], dim=1)
+        pt, pt_change = self.pt.tilted((of_score * self.eta.mean[:, :, None]).sum(1))
+        eta, eta_change = self.eta.tilted((of_score * self.pt.mean[:, None]).sum(2))
+        circle, _ = self.phi.tilted((share * others[..., None]).sum((1, 2)))
+        # A first order goes too far where the likelihood changes by more than a factor e: the
+        # tail of pT would grow, and particles would gather in waves as wide as the slices of eta.
+        shift = torch.cat([pt / (1 + pt_change), eta / (1 + eta_change), circle], dim=1)
         return LARGEST_SHIFT * torch.tanh(shift / LARGEST_SHIFT)
 
     def _covariances(self, means: Tensor, layout: Layout) -> Tensor:

@@ -26,8 +26,8 @@ class RotaryConfig:
 
     kind: ClassVar[str] = "rotary"
 
-    width: int = 64
-    n_heads: int = 2
+    width: int = 48
+    n_heads: int = 1
     head_width: int = 32
     n_blocks: int = 2
     n_feedbacks: int = 1

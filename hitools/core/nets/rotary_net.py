@@ -28,7 +28,7 @@ N_HARMONICS: Final = 4
 N_CONDITION: Final = 8
 N_EVENT: Final = 9
 N_ORIENTED: Final = N_CONDITION + 2
-N_EXPECTED: Final = 7
+N_EXPECTED: Final = 12
 N_PARTICLE: Final = 4
 ETA_SPAN: Final = 2.5
 LEAST_NOISE: Final = 0.02
@@ -197,7 +197,7 @@ class RotaryNet(nn.Module):
         active = functional.silu(condition)
         pt = regression.pt.mean[:, 1:]
         around = fields(eta, phi, pt[:, 0].clamp(max=MOST_WEIGHT), layout)
-        expected = torch.cat([pt, regression.eta.mean[:, -1:], regression.phi.mean[:, 1:]], dim=1)
+        expected = torch.cat([pt.asinh(), regression.eta.mean, regression.phi.mean[:, 1:]], dim=1)
         h = self._embed(x, phi, eta, psi, torch.cat([expected, around], dim=1))
 
         estimates: list[Tensor] = []

@@ -53,6 +53,7 @@ class TrainingOptions:
         compile: whether torch.compile prepares the network.
         solver: what hi-sample uses unless told otherwise.
         solver_steps: its steps.
+        solver_grid: and their times.
     """
 
     preset: str = "paper"
@@ -86,6 +87,7 @@ class TrainingOptions:
     compile: bool = False
     solver: str = "ab2"
     solver_steps: int = 32
+    solver_grid: str = "uniform"
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
@@ -168,7 +170,8 @@ ROTARY: Final = TrainingOptions(
     sums_weight=0.1,
     event_times=8,
     symmetries=True,
-    solver_steps=8,
+    solver_steps=6,
+    solver_grid="power",
 )
 
 PRESETS: Final[dict[str, TrainingOptions]] = {

@@ -196,7 +196,11 @@ def _prepare(
             meta=stamp(meta),
             training=options.to_dict(),
             data=facts,
-            sampling={"solver": options.solver, "steps": options.solver_steps},
+            sampling={
+                "solver": options.solver,
+                "steps": options.solver_steps,
+                "grid": options.solver_grid,
+            },
         )
         if accelerator.is_main_process:
             folder.write_config(config)

@@ -42,7 +42,7 @@ def lively(config: RotaryConfig, scaling: Aligned) -> RotaryNet:
     with torch.no_grad():
         for parameter in model.parameters():
             if not parameter.any():
-                parameter.normal_(std=0.1)
+                parameter.normal_(std=0.05)
     return model.eval()
 
 
