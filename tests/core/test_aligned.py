@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from scipy.interpolate import BSpline
 
 from hitools.core.aligned import EVENT_SCORES, Aligned
 from hitools.core.errors import InputError
@@ -98,16 +99,20 @@ def test_particles_add_up_to_what_is_known_of_their_event(scaling, real):
         assert np.abs((totals[:, k] - by_hand / scale) / spread)[several].max() < 0.02, name
 
 
-def test_slices_are_triangles_of_equal_probability():
-    """By integration over the normal law of the score."""
+def test_slices_are_smooth_and_of_equal_probability():
+    """By integration over the normal law of the score; scipy's B-spline in the middle."""
     score = torch.linspace(-6, 6, 20001, dtype=torch.float64)
     weights = shares(score)
     law = stats.norm.pdf(score.numpy())[:, None]
     np.testing.assert_allclose(weights.sum(1), 1, atol=1e-12)
     share = (weights.numpy() * law).sum(0) / law.sum()
     np.testing.assert_allclose(share, 1 / N_SLICES, atol=1e-4)
-    middle = weights[10000]
-    assert middle.tolist() == pytest.approx([0, 0, 1, 0, 0], abs=1e-9)
+    np.testing.assert_allclose(weights, weights.flip(0).flip(1), atol=1e-12)
+    place = N_SLICES * stats.norm.cdf(score.numpy())
+    middle = BSpline.basis_element([1, 2, 3, 4], extrapolate=False)(place)
+    np.testing.assert_allclose(weights[:, 2], np.nan_to_num(middle), atol=1e-12)
+    slope = np.gradient(weights.numpy(), score.numpy(), axis=0)
+    assert np.abs(np.diff(slope, axis=0)).max() < 5e-3  # triangles: 2
 
 
 def test_any_scores_of_slices_agree_with_the_event_vector(scaling):

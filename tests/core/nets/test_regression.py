@@ -5,11 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from hitools.core.aligned import CIRCLE, N_SUMS, Aligned
 from hitools.core.diffusion.schedule import alpha_sigma
+from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.nets.layout import Layout
-from hitools.core.nets.regression import RIDGE, Regression
+from hitools.core.nets.regression import RIDGE, Places, Regression
+from hitools.core.nets.rotary_config import RotaryConfig
+from hitools.core.nets.rotary_net import RotaryNet
+from hitools.core.slices import N_SLICE_FEATURES, N_SLICES, QUANTITIES
 from tests.core.nets.support import offsets_of
 
 COUNTS = [3, 0, 20]
@@ -50,7 +55,8 @@ def test_it_is_the_linear_regression_of_particles_on_sums(scaling, t):
     found, psi, layout = regression(scaling, x, COUNTS, t)
     draws = posterior(x.numpy(), t, 20_000)
     turns = layout.spread(psi)
-    each = np.stack([scaling.contributions(torch.from_numpy(d), turns).numpy() for d in draws])
+    flat = torch.from_numpy(draws).flatten(0, 1)
+    each = scaling.contributions(flat, turns.repeat(len(draws))).view(*draws.shape[:2], -1).numpy()
     error = np.abs(each.mean(0) - found.expected.numpy())
     assert np.median(error / (each.std(0) + 0.05)) < 0.05
     missing = torch.randn(len(COUNTS), N_SUMS, generator=torch.Generator().manual_seed(2))
@@ -119,3 +125,55 @@ def test_no_shift_is_beyond_what_a_first_order_can_say(scaling):
     assert fast.abs().max() <= 3
     assert (fast.abs() < 1e4 * slow.abs() + 1e-6).all()
     assert torch.equal(fast.sign(), slow.sign())
+
+
+def test_places_are_tilted_as_their_likelihood_changes():
+    """The derivative of the mean under exact weights exp(f), and the spread of f, by numpy."""
+    rng = np.random.default_rng(1)
+    factors, places = rng.normal(size=(5, 9, 3)), rng.normal(size=(5, 9, 2))
+    weights = rng.dirichlet(np.ones(9), 5)
+    slope = rng.normal(size=(5, 3))
+    tensors = (torch.from_numpy(one) for one in (factors, weights, places))
+    shift, change = Places.of(*tensors).tilted(torch.from_numpy(slope))
+    f = np.einsum("nmk,nk->nm", factors, slope)
+
+    def mean(amount: float) -> np.ndarray:
+        tilted = weights * np.exp(amount * f)
+        tilted /= tilted.sum(1, keepdims=True)
+        return np.einsum("nm,nmd->nd", tilted, places)
+
+    np.testing.assert_allclose(shift, (mean(1e-5) - mean(-1e-5)) / 2e-5, rtol=1e-6, atol=1e-9)
+    average = (weights * f).sum(1)
+    spread = np.sqrt((weights * f**2).sum(1) - average**2)
+    np.testing.assert_allclose(change[:, 0], spread, rtol=1e-9)
+
+
+def test_what_meets_the_sums_leaves_the_spectra_as_they_are(oo):
+    """Without any training: Q is met, and neither eta nor the tail of pT pays for it."""
+    real = oo.take(np.flatnonzero(oo.n_particles > 0)[:400])
+    scaling = Aligned.fit([real], eta_max=2.5)
+    torch.manual_seed(1)
+    model = RotaryNet(RotaryConfig(), scaling).eval()
+    z, x = scaling.encode(
+        *(torch.from_numpy(a) for a in (real.events, real.particles, real.offsets))
+    )
+    offsets = torch.from_numpy(real.offsets)
+
+    @torch.no_grad()
+    def velocity(noised: torch.Tensor, t: float) -> torch.Tensor:
+        return model.particle_velocity(noised, torch.full((len(real),), t), z, offsets)
+
+    made = SOLVERS["ab2"].solve(velocity, torch.randn(x.shape), 6, "power")
+    wanted = scaling.totals(z, torch.from_numpy(real.n_particles))
+    layout = Layout.from_offsets(offsets, x.device)
+    each = scaling.contributions(made, layout.spread(scaling.turn_of(z)))
+    sums = torch.zeros_like(wanted).index_add(0, layout.event_of_particle, each)
+    first = wanted[:, :N_SLICE_FEATURES].view(len(real), N_SLICES, -1)
+    second = sums[:, :N_SLICE_FEATURES].view(len(real), N_SLICES, -1)
+    q_along = QUANTITIES.index("pt_cos_2")
+    assert np.corrcoef(first[:, :, q_along].sum(1), second[:, :, q_along].sum(1))[0, 1] > 0.98
+    expected = len(x) / 20
+    found = np.histogram(stats.norm.cdf(made[:, 1]), 20, (0, 1))[0] / expected
+    assert np.abs(found - 1).max() < 0.05 + 4 / np.sqrt(expected)
+    hard = (made[:, 0] > 2.5).sum() / (len(x) * stats.norm.sf(2.5))
+    assert hard == pytest.approx(1, abs=0.25)
