@@ -238,15 +238,17 @@ def padded_share(events: "EventBatch", batch: int, device: str) -> float:
     import torch
 
     from hitools.core.nets.layout import Layout
-    from hitools.core.nets.neighbours import similar_events
+    from hitools.core.nets.stacks import similar_events
 
     real = slots = 0
     for first in range(0, len(events) - batch + 1, batch):
         counts = np.sort(events.n_particles[first : first + batch])[::-1]
         offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]))
-        for _, group in similar_events(Layout.from_offsets(offsets, torch.device("cpu")), device):
-            real += sum(group)
-            slots += max(group) * len(group)
+        layout = Layout.from_offsets(offsets, torch.device("cpu"))
+        for stack in similar_events(layout, device):
+            lengths = [layout.counts[event] for event in stack]
+            real += sum(lengths)
+            slots += max(lengths) * len(lengths)
     return 1 - real / slots
 
 

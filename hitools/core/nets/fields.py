@@ -13,11 +13,7 @@ import torch
 from torch import Tensor
 
 from hitools.core.nets.layout import Layout
-from hitools.core.nets.neighbours import (
-    DEFAULT_TILE_ELEMENTS,
-    TILE_ELEMENTS,
-    similar_events,
-)
+from hitools.core.nets.stacks import stacks
 
 WIDTHS: Final = (2.0, 1.0, 0.5, 0.25)
 """Of the Gaussian kernels, in eta and in the chord of phi; each half of the one before."""
@@ -50,17 +46,10 @@ def fields(eta: Tensor, phi: Tensor, pt: Tensor, layout: Layout) -> Tensor:
     out = points.new_zeros(len(points) + 1, N_FIELDS)
     # Differences of near particles: in float32 under autocast too.
     with torch.autocast(device.type, enabled=False):
-        for starts, counts in similar_events(layout, device.type):
-            length = max(counts)
-            first, count = torch.tensor([starts, counts], device=device)[:, :, None]
-            own = torch.arange(length, device=device)
-            real = own < count
-            rows = torch.where(real, first + own, len(points))
-            inside = torch.where(real, rows, 0)
-            event, source = points[inside], sources[inside] * real[..., None]
+        for stack in stacks(layout, device):
+            event, source = points[stack.rows], sources[stack.rows] * stack.real[..., None]
             left, right = _exponents(event)
-            step = max(1, TILE_ELEMENTS.get(device.type, DEFAULT_TILE_ELEMENTS) // real.numel())
-            for tile in (slice(i, i + step) for i in range(0, length, step)):
+            for tile in stack.tiles():
                 here = event[:, tile]
                 kernel = (left[:, tile] @ right).exp_()
                 sums = []
@@ -68,7 +57,9 @@ def fields(eta: Tensor, phi: Tensor, pt: Tensor, layout: Layout) -> Tensor:
                     if place:
                         kernel = kernel.square_().square_()  # half the width
                     sums.append(kernel @ source)
-                out[rows[:, tile]] = _features(torch.stack(sums, 2), here, source[:, tile], count)
+                out[stack.targets[:, tile]] = _features(
+                    torch.stack(sums, 2), here, source[:, tile], stack.count
+                )
     return out[:-1]
 
 

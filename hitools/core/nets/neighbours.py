@@ -4,24 +4,11 @@ Events of similar length are searched together, and distances are worked out a t
 time, so that memory grows with the number of particles and not with its square.
 """
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from hitools.core.nets.layout import Layout
-
-TILE_ELEMENTS = {"cpu": 1 << 18}
-DEFAULT_TILE_ELEMENTS = 1 << 25
-"""Distances held at once; on the CPU they stay in the second-level cache."""
-
-LENGTH_RATIO = {"cpu": 1.0}
-DEFAULT_LENGTH_RATIO = 1.2
-"""Longest over shortest event searched together. A GPU pads to spare kernels, the CPU does not.
-
-With 1.2 some 6 to 8% of the slots of O-O events are padding, with 1.5 it was 15 to 18%. It is the
-only padding anywhere: all else runs on packed particles.
-"""
+from hitools.core.nets.stacks import stacks
 
 DIRECT_DIMENSIONS = 3
 """Up to here distances come from differences; beyond, from a matrix product."""
@@ -49,44 +36,20 @@ def nearest_neighbours(points: Tensor, layout: Layout, k: int) -> tuple[Tensor, 
     place = torch.arange(k, device=device)
     # Distances decide which particles are connected: they stay in float32 under autocast.
     with torch.autocast(device.type, enabled=False):
-        for starts, counts in similar_events(layout, device.type):
-            length = max(counts)
-            first, count = torch.tensor([starts, counts], device=device)[:, :, None]
-            own = torch.arange(length, device=device)
-            real = own < count
-            rows = torch.where(real, first + own, len(points))
-            event = points[torch.where(real, rows, first)].float()
-            step = max(1, TILE_ELEMENTS.get(device.type, DEFAULT_TILE_ELEMENTS) // real.numel())
-            for tile in (slice(i, i + step) for i in range(0, length, step)):
+        for stack in stacks(layout, device):
+            own = torch.arange(stack.real.shape[1], device=device)
+            event = points[stack.rows].float()
+            for tile in stack.tiles():
                 distances = squared_distances(event[:, tile], event)
-                distances.masked_fill_(~real[:, None], torch.inf)
+                distances.masked_fill_(~stack.real[:, None], torch.inf)
                 distances.masked_fill_(own[tile, None] == own, torch.inf)
-                wanted = min(k, length - 1)
-                nearest = distances.topk(wanted, dim=2, largest=False).indices + first[..., None]
-                counts_here = place[:wanted] < count[..., None] - 1
-                here = rows[:, tile, None]
-                indices[rows[:, tile], :wanted] = torch.where(counts_here, nearest, here)
+                wanted = min(k, len(own) - 1)
+                nearest = distances.topk(wanted, dim=2, largest=False).indices
+                nearest += stack.rows[:, :1, None]
+                counts_here = place[:wanted] < stack.count[..., None] - 1
+                here = stack.targets[:, tile]
+                indices[here, :wanted] = torch.where(counts_here, nearest, here[..., None])
     return indices[:-1], n_found
-
-
-def similar_events(layout: Layout, device: str) -> Iterator[tuple[list[int], list[int]]]:
-    """First rows and lengths of events to search together; those of one particle are left out."""
-    largest = TILE_ELEMENTS.get(device, DEFAULT_TILE_ELEMENTS)
-    ratio = LENGTH_RATIO.get(device, DEFAULT_LENGTH_RATIO)
-    starts: list[int] = []
-    counts: list[int] = []
-    by_length = sorted(zip(layout.counts, layout.starts, strict=True))
-    for count, start in by_length:
-        if count < 2:
-            continue
-        too_large = (len(counts) + 1) * count**2 > largest
-        if counts and (too_large or count > ratio * counts[0]):
-            yield starts, counts
-            starts, counts = [], []
-        starts.append(start)
-        counts.append(count)
-    if counts:
-        yield starts, counts
 
 
 def squared_distances(rows: Tensor, points: Tensor) -> Tensor:

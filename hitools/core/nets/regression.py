@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hitools.core.aligned import CIRCLE, Aligned
 from hitools.core.nets.layout import Layout
-from hitools.core.nets.neighbours import similar_events
+from hitools.core.nets.stacks import stacks
 
 N_NODES: Final = 13
 """Evenly spaced places of a score: near enough for the edges of the slices."""
@@ -172,16 +172,10 @@ class Regression:
         second = second.flatten(1)
         size = n_eta * n_other
         found = means.new_zeros(len(layout.counts), size, size)
-        place = {start: k for k, start in enumerate(layout.starts) if layout.counts[k]}
-        for starts, counts in similar_events(layout, means.device.type):
-            first_row, count = torch.tensor([starts, counts], device=means.device)[:, :, None]
-            own = torch.arange(max(counts), device=means.device)
-            real = (own < count)[:, :, None]
-            rows = torch.where(own < count, first_row + own, first_row)
-            a, b, m = ((one[rows] * real) for one in (first, second, means))
+        for stack in stacks(layout, means.device):
+            a, b, m = (one[stack.rows] * stack.real[..., None] for one in (first, second, means))
             moments = (a.mT @ b).view(-1, n_eta, n_eta, n_other, n_other).transpose(2, 3)
-            which = torch.tensor([place[start] for start in starts], device=means.device)
-            found[which] = moments.reshape(-1, size, size) - m.mT @ m
+            found[stack.events] = moments.reshape(-1, size, size) - m.mT @ m
         return found
 
 

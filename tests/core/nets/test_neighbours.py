@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from hitools.core.batch import EventBatch
-from hitools.core.nets import neighbours
+from hitools.core.nets import stacks
 from hitools.core.nets.layout import Layout
-from hitools.core.nets.neighbours import nearest_neighbours, similar_events
+from hitools.core.nets.neighbours import nearest_neighbours
 from tests.core.nets.support import offsets_of
 
 K = 10
@@ -49,8 +49,8 @@ def test_tiles_and_padding_change_nothing(monkeypatch, tile, ratio):
     counts = [5, 1, 40, 0, 41, 55, 2, 12]
     points = torch.randn(sum(counts), 6, generator=torch.Generator().manual_seed(2))
     expected = search(points, counts)
-    monkeypatch.setitem(neighbours.TILE_ELEMENTS, "cpu", tile)
-    monkeypatch.setitem(neighbours.LENGTH_RATIO, "cpu", ratio)
+    monkeypatch.setitem(stacks.TILE_ELEMENTS, "cpu", tile)
+    monkeypatch.setitem(stacks.LENGTH_RATIO, "cpu", ratio)
     assert search(points, counts) == expected
 
 
@@ -75,7 +75,7 @@ def test_a_gpu_searches_real_events_with_less_than_a_tenth_of_padding(oo: EventB
     layout = Layout.from_offsets(offsets, torch.device("cpu"))
     shares = {}
     for device in ("cpu", "cuda"):
-        groups = [counts for _, counts in similar_events(layout, device)]
+        groups = [[layout.counts[k] for k in one] for one in stacks.similar_events(layout, device)]
         slots = sum(len(group) * max(group) for group in groups)
         shares[device] = 1 - sum(sum(group) for group in groups) / slots
     assert shares["cpu"] == 0
