@@ -21,6 +21,7 @@ from hitools.cmd.common import (
 )
 
 if TYPE_CHECKING:
+    from hitools.core.modelfolder import ModelFolder
     from hitools.core.training.loop import Report
     from hitools.core.training.options import TrainingOptions
     from hitools.core.training.start import Prepared, Sources
@@ -73,6 +74,9 @@ class _Setting(click.ParamType):
 )
 @click.option(
     "--sums-loss", "sums_weight", metavar="WEIGHT", type=float, help="Weight of the loss on sums."
+)
+@click.option(
+    "--calibration-events", type=click.IntRange(0), help="Events to set the spectra right with."
 )
 @click.option("--event-times", type=click.IntRange(1), help="Times of an event vector in a step.")
 @click.option(
@@ -176,6 +180,8 @@ def _train(
         say(_begin(run, output), quiet=quiet)
         with _bar(run, quiet=quiet) as report:
             run.trainer.run(report)
+        if run.is_main:
+            _calibrate(run, folder, options.calibration_events, quiet=quiet)
         epochs = folder.read_metrics() if run.is_main else []
     if epochs:
         best = min(epochs, key=lambda line: line["validation"]["total"])
@@ -189,6 +195,20 @@ def _train(
         from hitools.core.plot.style import save_figure
 
         save_figure(loss_figure(epochs), plot)
+
+
+def _calibrate(run: "Prepared", folder: "ModelFolder", n_events: int, *, quiet: bool) -> None:
+    """Set the spectra right, unless it was done or there were few events to learn them from."""
+    import torch
+
+    from hitools.core.calibration import calibrate, is_calibrated
+
+    if not n_events or run.data["n_train"] < n_events:
+        return
+    if run.first_step == run.total_steps and is_calibrated(folder, n_events):
+        return
+    say(f"generating {n_events:,} events to set the spectra of pT and eta right", quiet=quiet)
+    calibrate(folder, n_events, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _sources(

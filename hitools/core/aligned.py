@@ -7,7 +7,7 @@ derived, so that a sampled event vector is consistent in itself.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -72,6 +72,8 @@ class Aligned:
         pt_max: highest possible pT, by the beam energy's order: ten times the highest seen.
         eta_scale: typical size of eta.
         slices: maps of the sums in slices of eta.
+        generated: maps of the scores of pT and eta as the trained network hands them out to normal
+            ones (calibration.py); None where these were not measured.
     """
 
     name: ClassVar[str] = "aligned"
@@ -85,6 +87,7 @@ class Aligned:
     pt_max: float
     eta_scale: float
     slices: Slices
+    generated: tuple[QuantileMap, QuantileMap] | None = None
     _matrices: dict[torch.device, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -170,6 +173,10 @@ class Aligned:
             self.eta_scale,
             self.slices,
         )
+
+    def calibrated(self, pt: FloatArray, eta: FloatArray) -> "Aligned":
+        """The same for a network that hands out these (n,) scores, which become normal."""
+        return replace(self, generated=(QuantileMap.fit(pt), QuantileMap.fit(eta)))
 
     @property
     def n_event_features(self) -> int:
@@ -264,8 +271,14 @@ class Aligned:
     ) -> tuple[FloatArray, FloatArray, FloatArray, Mended]:
         """See Representation."""
         x = x.float()
-        log_pt = self.pt.decode(x[:, 0]).double().cpu().numpy()
-        eta = self.eta.decode(x[:, 1]).double().cpu().numpy()
+        pt_score, eta_score = x[:, 0], x[:, 1]
+        if self.generated is not None:
+            pt_score, eta_score = (
+                one.encode(score)
+                for one, score in zip(self.generated, (pt_score, eta_score), strict=True)
+            )
+        log_pt = self.pt.decode(pt_score).double().cpu().numpy()
+        eta = self.eta.decode(eta_score).double().cpu().numpy()
         psi = np.repeat(events[:, EVENT_INDEX["psi_2"]].astype(np.float64), counts)
         phi = wrap_angle(torch.atan2(x[:, 3], x[:, 2]).double().cpu().numpy() + psi)
         # No particle has more than all of its event: a score far outside, as a lone particle now
@@ -387,11 +400,16 @@ class Aligned:
             "pt_max": self.pt_max,
             "eta_scale": self.eta_scale,
             "slices": self.slices.to_dict(),
+            "generated": self.generated and [one.to_dict() for one in self.generated],
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Aligned":
         """See Representation."""
+        generated = values.get("generated")
+        if generated is not None:
+            pt, eta = (QuantileMap.from_dict(one) for one in generated)
+            generated = pt, eta
         return cls(
             {name: QuantileMap.from_dict(one) for name, one in values["events"].items()},
             QuantileMap.from_dict(values["pt"]),
@@ -402,6 +420,7 @@ class Aligned:
             float(values["pt_max"]),
             float(values["eta_scale"]),
             Slices.from_dict(values["slices"]),
+            generated,
         )
 
 

@@ -214,3 +214,26 @@ def test_a_validation_file_is_used_as_it_is(run, tmp_path, events):
 def test_bad_usage_is_one_line(run, events, arguments, words):
     arguments = [str(events) if argument == "EVENTS" else argument for argument in arguments]
     assert_one_line_error(run("hi-train", *arguments, "-q"), *words)
+
+
+def test_spectra_are_set_right_at_the_end_once_and_where_asked_for(run, tmp_path, events):
+    def generated() -> object:
+        return json.loads((tmp_path / "model/config.json").read_text())["representation"][
+            "generated"
+        ]
+
+    words = ("hi-train", events, "-o", "model", *ROTARY, "--no-provenance")
+    result = run(*words)
+    assert b"set the spectra" not in result.stderr  # too few events for the preset's 2,000
+    assert generated() is None
+    weights = (tmp_path / "model/model.safetensors").read_bytes()
+    result = run(*words, "--calibration-events", "15")
+    assert result.returncode == 0, result.stderr
+    assert b"generating 15 events to set the spectra" in result.stderr
+    assert len(generated()) == 2
+    again = run(*words, "--calibration-events", "15")
+    assert again.returncode == 0
+    assert b"set the spectra" not in again.stderr
+    assert (tmp_path / "model/model.safetensors").read_bytes() == weights
+    result = run("hi-sample", "-m", "model", "-n", "3", "-o", "sample.h5")
+    assert result.returncode == 0, result.stderr

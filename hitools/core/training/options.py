@@ -11,8 +11,15 @@ from hitools.core.nets.rotary_config import RotaryConfig
 OPTIMISERS: Final = ("lion", "adamw")
 PRECISIONS: Final = ("float32", "bf16")
 
-HOW_IT_RUNS: Final = ("processes", "budget", "save_seconds", "memory_gb", "compile")
-"""Options that a continued run may change: they move results by rounding at most."""
+HOW_IT_RUNS: Final = (
+    "processes",
+    "budget",
+    "save_seconds",
+    "memory_gb",
+    "compile",
+    "calibration_events",
+)
+"""Options that a continued run may change: they move the weights by rounding at most."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class TrainingOptions:
         sums_weight: of the loss on the sums of particles, for networks that estimate them.
         event_times: diffusion times, evenly apart, at which a step shows each event vector: the
             event branch costs little and has one vector where the other has 200 particles.
+        calibration_events: generated at the end to measure the spectra of the model on; 0 for none,
+            and none where fewer events were trained on.
         symmetries: turn and mirror every event at random, each epoch anew.
         precision: one of PRECISIONS; weights and optimiser are float32 in both.
         validation_fraction: of the events, set aside where no validation file is given.
@@ -74,6 +83,7 @@ class TrainingOptions:
     psi_weight: float = 0.0
     sums_weight: float = 0.0
     event_times: int = 1
+    calibration_events: int = 0
     symmetries: bool = False
     precision: str = "float32"
     validation_fraction: float = 0.05
@@ -98,6 +108,7 @@ class TrainingOptions:
             "batch": self.batch > 0,
             "sums_weight": self.sums_weight >= 0,
             "event_times": self.event_times > 0,
+            "calibration_events": self.calibration_events >= 0,
             "clip": self.clip > 0,
             "ema": 0 <= self.ema < 1,
             "validation_fraction": 0 < self.validation_fraction < 1,
@@ -169,6 +180,7 @@ ROTARY: Final = TrainingOptions(
     ema=0.999,
     sums_weight=0.1,
     event_times=8,
+    calibration_events=2000,
     symmetries=True,
     solver_steps=6,
     solver_grid="power",

@@ -1,0 +1,66 @@
+"""The spectra of a trained model, set right by what it generates.
+
+The one-particle spectra of pT and eta are built in as maps of normal scores (aligned.py), and a
+perfect network would hand out scores that are normal. A real one hands out a tail that is too thin
+or too thick. Once trained, its own particles say how: their quantiles become the map's. Only events
+that it generates and the spectra of its training events enter.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import torch
+
+from hitools.core.aligned import Aligned
+from hitools.core.batch import EventBatch
+from hitools.core.generator import Generator, Sampling
+from hitools.core.modelfolder import ModelFolder
+
+SEED: Final = 987_654_321
+"""Of the events that are measured: none that a user is likely to take."""
+
+
+def calibrate(folder: ModelFolder, n_events: int, device: torch.device) -> None:
+    """Measure the spectra of the model in a folder and write them into its config.json.
+
+    Models of another representation than Aligned stay as they are.
+
+    Args:
+        folder: of a trained model.
+        n_events: to generate, as hi-sample does by default.
+        device: where to.
+
+    Raises:
+        InputError: the folder holds no model.
+    """
+    network, config = folder.read_model()
+    representation = config.representation
+    if not isinstance(representation, Aligned):
+        return
+    bare = replace(representation, generated=None)
+    sampling = Sampling(seed=SEED, **config.sampling)
+    generator = Generator(network, replace(config, representation=bare), sampling, device)
+    scores = [_scores(bare, batch) for batch in generator.sample(n_events)]
+    pt, eta = np.concatenate(scores).T
+    folder.write_config(
+        replace(
+            config,
+            representation=representation.calibrated(pt, eta),
+            training=config.training | {"calibration_events": n_events},
+        )
+    )
+
+
+def is_calibrated(folder: ModelFolder, n_events: int) -> bool:
+    """Whether that was done already, with so many events."""
+    config = folder.read_config()
+    representation = config.representation
+    done = isinstance(representation, Aligned) and representation.generated is not None
+    return done and config.training.get("calibration_events") == n_events
+
+
+def _scores(representation: Aligned, batch: EventBatch) -> np.ndarray:
+    """(n_total, 2) scores of pT and eta."""
+    arrays = (torch.from_numpy(a) for a in (batch.events, batch.particles, batch.offsets))
+    return representation.encode(*arrays)[1][:, :2].numpy()

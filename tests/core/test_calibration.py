@@ -1,0 +1,84 @@
+"""Spectra set right by what a model generates: on a network that is wrong in a known way."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from hitools.core.aligned import Aligned
+from hitools.core.calibration import calibrate, is_calibrated
+from hitools.core.format.meta import EventMeta
+from hitools.core.generator import Generator, Sampling
+from hitools.core.modelfolder import ModelConfig, ModelFolder
+from hitools.core.nets.rotary_config import RotaryConfig
+from hitools.core.nets.rotary_net import RotaryNet
+
+CPU = torch.device("cpu")
+SIZES = RotaryConfig(16, 1, 24, n_blocks=1, n_feedbacks=0, event_width=16, slice_width=16)
+
+
+@pytest.fixture(scope="module")
+def real(oo):
+    return oo.take(np.flatnonzero(oo.n_particles > 0)[:300])
+
+
+@pytest.fixture
+def folder(real, tmp_path):
+    """A model whose pT are too soft and whose eta lean to one side."""
+    scaling = Aligned.fit([real], eta_max=2.5)
+    torch.manual_seed(1)
+    model = RotaryNet(SIZES, scaling)
+    with torch.no_grad():
+        model.out.bias += torch.tensor([0.3, -0.2, 0, 0])
+    found = ModelFolder(tmp_path / "model")
+    found.path.mkdir()
+    found.write_config(
+        ModelConfig(
+            network=SIZES,
+            representation=scaling,
+            meta=EventMeta(system="O-O"),
+            training={"calibration_events": 300},
+            data={"n_particles": int(real.offsets[-1]), "n_train": len(real)},
+            sampling={"solver": "ab2", "steps": 2, "grid": "power"},
+        )
+    )
+    found.write_weights(model.state_dict())
+    return found
+
+
+def test_spectra_become_those_of_the_training_events(folder, real):
+    def distances() -> list[float]:
+        model, config = folder.read_model()
+        generator = Generator(model, config, Sampling(seed=5, **config.sampling), CPU)
+        parts = list(generator.sample(300))
+        return [
+            stats.wasserstein_distance(
+                np.concatenate([part.particle(name) for part in parts]), real.particle(name)
+            )
+            for name in ("pt", "eta")
+        ]
+
+    before = distances()
+    assert not is_calibrated(folder, 300)
+    calibrate(folder, 300, CPU)
+    assert is_calibrated(folder, 300)
+    assert not is_calibrated(folder, 200)
+    after = distances()
+    assert before[0] > 0.05
+    assert before[1] > 0.1
+    assert after[0] < 0.15 * before[0]
+    assert after[1] < 0.3 * before[1]
+
+
+def test_it_says_the_same_when_done_again_and_leaves_the_rest(folder):
+    _, untouched = folder.read_model()
+    calibrate(folder, 50, CPU)
+    first = folder.config_path.read_bytes()
+    calibrate(folder, 50, CPU)
+    assert folder.config_path.read_bytes() == first
+    _, config = folder.read_model()
+    assert replace(config.representation, generated=None) == untouched.representation
+    assert config.sampling == untouched.sampling
+    assert config.training == untouched.training | {"calibration_events": 50}
