@@ -12,7 +12,7 @@ READY := $(VENV)/.installed
 .PHONY: quickstart test lint clean
 
 quickstart: $(READY)
-	@echo "quickstart: generates, trains, samples and validates; about 7 minutes on 2 cores."
+	@echo "quickstart: generates, trains, samples and validates; about 5 minutes on 2 cores."
 	PATH="$(BIN):$$PATH" WORKERS=$(WORKERS) bash examples/quickstart.sh quickstart
 
 test: $(READY)
