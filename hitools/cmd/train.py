@@ -198,14 +198,14 @@ def _train(
 
 
 def _calibrate(run: "Prepared", folder: "ModelFolder", n_events: int, *, quiet: bool) -> None:
-    """Set the spectra right, unless it was done or there were few events to learn them from."""
+    """Set the spectra right, unless it was done or there are too few events to know them."""
     import torch
 
-    from hitools.core.calibration import calibrate, is_calibrated
+    from hitools.core.calibration import calibrate, is_due
 
     if not n_events or run.data["n_train"] < n_events:
         return
-    if run.first_step == run.total_steps and is_calibrated(folder, n_events):
+    if not is_due(folder, n_events, trained=run.first_step < run.total_steps):
         return
     say(f"generating {n_events:,} events to set the spectra of pT and eta right", quiet=quiet)
     calibrate(folder, n_events, torch.device("cuda" if torch.cuda.is_available() else "cpu"))

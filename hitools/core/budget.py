@@ -10,7 +10,8 @@ from hitools.core.errors import InputError
 log = logging.getLogger(__name__)
 
 CPU_PARTICLES: Final = 8192
-"""Activations of about this many particles stay in the caches of a core."""
+"""Enough that small operations cost little: training is a fifth faster than with a quarter of it,
+and sampling no faster with twice as many."""
 
 GPU_PARTICLES: Final = 1 << 16
 """Default on an accelerator; halved as often as its memory asks for."""

@@ -24,10 +24,8 @@ SEED: Final = 987_654_321
 def calibrate(folder: ModelFolder, n_events: int, device: torch.device) -> None:
     """Measure the spectra of the model in a folder and write them into its config.json.
 
-    Models of another representation than Aligned stay as they are.
-
     Args:
-        folder: of a trained model.
+        folder: of a trained model whose representation is Aligned; see is_due.
         n_events: to generate, as hi-sample does by default.
         device: where to.
 
@@ -36,8 +34,7 @@ def calibrate(folder: ModelFolder, n_events: int, device: torch.device) -> None:
     """
     network, config = folder.read_model()
     representation = config.representation
-    if not isinstance(representation, Aligned):
-        return
+    assert isinstance(representation, Aligned)
     bare = replace(representation, generated=None)
     sampling = Sampling(seed=SEED, **config.sampling)
     generator = Generator(network, replace(config, representation=bare), sampling, device)
@@ -52,12 +49,20 @@ def calibrate(folder: ModelFolder, n_events: int, device: torch.device) -> None:
     )
 
 
-def is_calibrated(folder: ModelFolder, n_events: int) -> bool:
-    """Whether that was done already, with so many events."""
+def is_due(folder: ModelFolder, n_events: int, *, trained: bool) -> bool:
+    """Whether there is something to calibrate: a model of this kind that was trained since.
+
+    Args:
+        folder: of a trained model.
+        n_events: to generate; another number than the last time is a reason, too.
+        trained: whether its weights are new.
+    """
     config = folder.read_config()
     representation = config.representation
-    done = isinstance(representation, Aligned) and representation.generated is not None
-    return done and config.training.get("calibration_events") == n_events
+    if not isinstance(representation, Aligned):
+        return False
+    done = representation.generated is not None
+    return trained or not done or config.training.get("calibration_events") != n_events
 
 
 def _scores(representation: Aligned, batch: EventBatch) -> np.ndarray:

@@ -8,12 +8,14 @@ import torch
 from scipy import stats
 
 from hitools.core.aligned import Aligned
-from hitools.core.calibration import calibrate, is_calibrated
+from hitools.core.calibration import calibrate, is_due
 from hitools.core.format.meta import EventMeta
 from hitools.core.generator import Generator, Sampling
 from hitools.core.modelfolder import ModelConfig, ModelFolder
+from hitools.core.nets.config import NetConfig
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import RotaryNet
+from hitools.core.scaling import Standardised
 
 CPU = torch.device("cpu")
 SIZES = RotaryConfig(16, 1, 24, n_blocks=1, n_feedbacks=0, event_width=16, slice_width=16)
@@ -61,10 +63,11 @@ def test_spectra_become_those_of_the_training_events(folder, real):
         ]
 
     before = distances()
-    assert not is_calibrated(folder, 300)
+    assert is_due(folder, 300, trained=False)
     calibrate(folder, 300, CPU)
-    assert is_calibrated(folder, 300)
-    assert not is_calibrated(folder, 200)
+    assert not is_due(folder, 300, trained=False)
+    assert is_due(folder, 300, trained=True)
+    assert is_due(folder, 200, trained=False)
     after = distances()
     assert before[0] > 0.05
     assert before[1] > 0.1
@@ -82,3 +85,19 @@ def test_it_says_the_same_when_done_again_and_leaves_the_rest(folder):
     assert replace(config.representation, generated=None) == untouched.representation
     assert config.sampling == untouched.sampling
     assert config.training == untouched.training | {"calibration_events": 50}
+
+
+def test_a_model_of_the_paper_s_kind_is_not_touched(tmp_path, real):
+    found = ModelFolder(tmp_path / "paper")
+    found.path.mkdir()
+    found.write_config(
+        ModelConfig(
+            network=NetConfig(),
+            representation=Standardised.fit([real]),
+            meta=EventMeta(system="O-O"),
+            training={},
+            data={},
+            sampling={},
+        )
+    )
+    assert not is_due(found, 300, trained=True)
