@@ -183,7 +183,7 @@ def test_without_model_and_number_it_lists_what_there_is(run, library):
     assert result.returncode == 0
     assert result.stderr == b""
     line = next(x for x in result.stdout.decode().splitlines() if x.startswith("oo-5360 "))
-    for word in ("O-O, 5360 GeV", "ab2, 16 steps, 16 evaluations", "A toy."):
+    for word in ("O-O, 5360 GeV", "ab2, 16 steps (uniform grid), 16 evaluations", "A toy."):
         assert word in line
 
 
@@ -208,7 +208,7 @@ def test_hi_info_describes_a_model_by_folder_and_by_name(run, library, model):
         result = run("hi-info", source)
         assert result.returncode == 0, result.stderr
         assert result.stderr == b""
-        assert b"ab2, 16 steps, 16 evaluations" in result.stdout
+        assert b"ab2, 16 steps (uniform grid), 16 evaluations" in result.stdout
         assert b"hi-train few.h5 -o model" in result.stdout
     found = json.loads(run("hi-info", "oo-5360", "--json").stdout)
     assert (found["model"], found["description"]) == ("oo-5360", "A toy.")
