@@ -5,7 +5,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-WORKERS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+# nproc counts OMP_NUM_THREADS, not cores, where that is set.
+WORKERS ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.installed
 

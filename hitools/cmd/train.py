@@ -208,7 +208,12 @@ def _calibrate(run: "Prepared", folder: "ModelFolder", n_events: int, *, quiet: 
     if not is_due(folder, n_events, trained=run.first_step < run.total_steps):
         return
     say(f"generating {n_events:,} events to set the spectra of pT and eta right", quiet=quiet)
-    calibrate(folder, n_events, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    calibrate(
+        folder,
+        n_events,
+        torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        lambda batches: tracked(batches, n_events, "generating", quiet=quiet),
+    )
 
 
 def _sources(

@@ -6,6 +6,7 @@ or too thick. Once trained, its own particles say how: their quantiles become th
 that it generates and the spectra of its training events enter.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -21,13 +22,19 @@ SEED: Final = 987_654_321
 """Of the events that are measured: none that a user is likely to take."""
 
 
-def calibrate(folder: ModelFolder, n_events: int, device: torch.device) -> None:
+def calibrate(
+    folder: ModelFolder,
+    n_events: int,
+    device: torch.device,
+    watched: Callable[[Iterator[EventBatch]], Iterable[EventBatch]] = iter,
+) -> None:
     """Measure the spectra of the model in a folder and write them into its config.json.
 
     Args:
         folder: of a trained model whose representation is Aligned; see is_due.
         n_events: to generate, as hi-sample does by default.
         device: where to.
+        watched: hands the generated events on, to show how far they are.
 
     Raises:
         InputError: the folder holds no model.
@@ -38,7 +45,7 @@ def calibrate(folder: ModelFolder, n_events: int, device: torch.device) -> None:
     bare = replace(representation, generated=None)
     sampling = Sampling(seed=SEED, **config.sampling)
     generator = Generator(network, replace(config, representation=bare), sampling, device)
-    scores = [_scores(bare, batch) for batch in generator.sample(n_events)]
+    scores = [_scores(bare, batch) for batch in watched(generator.sample(n_events))]
     pt, eta = np.concatenate(scores).T
     folder.write_config(
         replace(
