@@ -44,6 +44,20 @@ class _Setting(click.ParamType):
             self.fail(f"{value!r}: expected NAME=NUMBER, like width=64", param, ctx)
 
 
+class _Numbers(click.ParamType):
+    """Whole numbers, separated by commas."""
+
+    name = "N,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        try:
+            return tuple(int(one) for one in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r}: expected numbers, like 3,3,2", param, ctx)
+
+
 @command("hi-train")
 @input_arguments()
 @click.option("-o", "--output", metavar="MODEL", required=True, help="Folder of the model.")
@@ -77,6 +91,9 @@ class _Setting(click.ParamType):
 )
 @click.option(
     "--calibration-events", type=click.IntRange(0), help="Events to set the spectra right with."
+)
+@click.option(
+    "--slice-harmonics", metavar="N,PT[,HARD]", type=_Numbers(), help="Sums in slices of eta."
 )
 @click.option("--event-times", type=click.IntRange(1), help="Times of an event vector in a step.")
 @click.option(

@@ -7,7 +7,8 @@ derived, so that a sampled event vector is consistent in itself.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -26,10 +27,10 @@ from hitools.core.features import (
     IntArray,
     wrap_angle,
 )
+from hitools.core.known_sums import KnownSums
 from hitools.core.quantiles import QuantileMap
 from hitools.core.scaling import Mended
-from hitools.core.slices import FACTORS, N_SLICE_FEATURES, N_SLICES, SCALES, Slices, shares, waves
-from hitools.core.slices import sums as sums_in_slices
+from hitools.core.slices import Slices, SliceSums, shares
 
 EVENT_SCORES: Final = (
     "n_particles",
@@ -46,10 +47,6 @@ EVENT_SCORES: Final = (
 
 PARTICLE_SCORES: Final = ("pt", "eta", "x", "y")
 """Particle features of the model: normal scores, and the azimuth from psi_2 on a circle."""
-
-N_SUMS: Final = N_SLICE_FEATURES + 2
-"""Sums over particles that are known of an event: those in slices of eta, whose totals agree with
-the event vector, and of eta and of phi, as the laboratory has it."""
 
 CIRCLE: Final = math.sqrt(2)
 """Radius: unit variance in x and in y."""
@@ -88,7 +85,6 @@ class Aligned:
     eta_scale: float
     slices: Slices
     generated: tuple[QuantileMap, QuantileMap] | None = None
-    _matrices: dict[torch.device, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def fit(
@@ -96,13 +92,22 @@ class Aligned:
         batches: Iterable[EventBatch],
         *,
         log_columns: Iterable[str] = (),
+        slice_harmonics: tuple[int, ...] = (),
         eta_max: float | None = None,
         pt_min: float = 0.0,
     ) -> "Aligned":
         """Measure the maps on training events. See Representation.
 
-        Raises InputError for no particles at all, a value that is not finite, or log_columns: the
-        maps do not need them.
+        Args:
+            batches: the events.
+            log_columns: none: the maps do not need them.
+            slice_harmonics: see slices.SliceSums; () for its default.
+            eta_max: |eta| limit of the selection, the largest seen where it is unknown.
+            pt_min: lower pT limit of the selection in GeV/c.
+
+        Raises:
+            InputError: no particles at all, a value that is not finite, log_columns, harmonics
+                that do not fit together.
         """
         if tuple(log_columns):
             raise InputError("scaling: --log has no use with the representation 'aligned'")
@@ -136,12 +141,13 @@ class Aligned:
         maps["q_along"] = QuantileMap.fit(length, "rayleigh")
         pt_rms = math.sqrt(float(np.mean(pt**2)))
         eta_map = QuantileMap.fit(eta)
+        sums = SliceSums(slice_harmonics) if slice_harmonics else SliceSums()
         coarse = []
         for rows, places in zip(particles, offsets, strict=True):
             pt_here, eta_here, phi_here = torch.from_numpy(rows).unbind(1)
             scores = eta_map.encode(eta_here)
             where = torch.from_numpy(places)
-            coarse.append(sums_in_slices(scores, pt_here / pt_rms, phi_here, where))
+            coarse.append(sums.of_particles(scores, pt_here / pt_rms, phi_here, where))
         return cls(
             events=maps,
             pt=QuantileMap.fit(np.log(pt)),
@@ -157,7 +163,7 @@ class Aligned:
             pt_min=max(pt_min, float(pt.min())),
             pt_max=10 * float(pt.max()),
             eta_scale=max(float(eta.std()), 1e-6),
-            slices=Slices.fit(torch.cat(coarse), pt_rms),
+            slices=Slices.fit(sums, torch.cat(coarse), pt_rms),
         )
 
     def with_ranges_of(self, other: "Aligned") -> "Aligned":
@@ -185,8 +191,8 @@ class Aligned:
 
     @property
     def n_coarse_features(self) -> int:
-        """50."""
-        return N_SLICE_FEATURES
+        """See slices.SliceSums."""
+        return self.slices.sums.n_features
 
     @property
     def n_particle_features(self) -> int:
@@ -326,42 +332,30 @@ class Aligned:
         length = torch.hypot(rows.pop("q_along"), rows.pop("q_across"))
         return torch.stack([*rows.values(), length], dim=1)
 
+    @cached_property
+    def known(self) -> KnownSums:
+        """Sums over particles that are known of an event."""
+        return KnownSums(self.slices.sums)
+
     def pt_factors(self, score: Tensor) -> Tensor:
-        """(..., 2): 1, and pT in its unit, of scores of any shape."""
-        pt = self.pt.decode(score.clamp(-5, 5)).exp() / self.slices.pt_unit
-        return torch.stack([torch.ones_like(pt), pt], dim=-1)
+        """(..., known.n_pt): weights of particles with these scores, of any shape."""
+        pt = self.pt.decode(score.clamp(-5, 5)).exp()
+        return self.slices.sums.weights(pt / self.slices.pt_unit)
 
     def eta_factors(self, score: Tensor) -> Tensor:
-        """(..., 6): how much of a particle is in each slice, and its eta."""
+        """(..., N_ETA): how much of a particle is in each slice, its eta, and 1."""
         eta = self.eta.decode(score.clamp(-5, 5)) / self.eta_scale
-        return torch.cat([shares(score), eta[..., None]], dim=-1)
+        return torch.cat([shares(score), eta[..., None], torch.ones_like(eta)[..., None]], dim=-1)
 
     def phi_factors(self, phi: Tensor, psi: Tensor) -> Tensor:
-        """(..., 6): waves of phi from psi_2, and the azimuth in the laboratory, with its seam."""
+        """(..., known.n_phi): waves of phi from psi_2; the laboratory's azimuth with its seam."""
         laboratory = torch.remainder(phi + psi + math.pi, 2 * math.pi) - math.pi
-        return torch.cat([waves(phi), laboratory[..., None] / _UNIFORM_STD], dim=-1)
-
-    def products(self, eta: Tensor, pt: Tensor, phi: Tensor) -> Tensor:
-        """(n_total, 72) products of each factor of eta with each of pT and of phi."""
-        others = (pt[:, :, None] * phi[:, None]).flatten(1)
-        return (eta[:, :, None] * others[:, None]).flatten(1)
-
-    def products_to_sums(self, device: torch.device) -> Tensor:
-        """(N_SUMS, 72): which products a particle contributes to each sum, in units of order 1."""
-        if device not in self._matrices:
-            chosen = np.zeros((N_SUMS, N_SLICES + 1, 2, 6), np.float32)
-            for column in range(N_SLICE_FEATURES):
-                piece, quantity = divmod(column, len(FACTORS))
-                power, wave = FACTORS[quantity]
-                chosen[column, piece, power, wave] = 1 / SCALES[quantity]
-            chosen[-2, N_SLICES, 0, 0] = 1
-            chosen[-1, :N_SLICES, 0, 5] = 1
-            matrix = torch.from_numpy(chosen.reshape(N_SUMS, -1)).to(device)
-            self._matrices[device] = matrix
-        return self._matrices[device]
+        return torch.cat(
+            [self.slices.sums.waves(phi), laboratory[..., None] / _UNIFORM_STD], dim=-1
+        )
 
     def contributions(self, x: Tensor, psi: Tensor) -> Tensor:
-        """(n_total, N_SUMS): what particles add to each of the sums.
+        """(n_total, n_sums): what particles add to each of the sums.
 
         Args:
             x: (n_total, 4) particles in model space.
@@ -369,14 +363,14 @@ class Aligned:
         """
         phi = torch.atan2(x[:, 3], x[:, 2])
         factors = self.eta_factors(x[:, 1]), self.pt_factors(x[:, 0]), self.phi_factors(phi, psi)
-        return self.products(*factors) @ self.products_to_sums(x.device).T
+        return self.known.contributions(*factors)
 
     def turn_of(self, z: Tensor) -> Tensor:
         """(n_events,) psi_2, by which events are turned in the laboratory."""
         return self._q_vector(z)[1]
 
     def totals(self, z: Tensor, n_particles: Tensor) -> Tensor:
-        """What an event's scores say of each of the sums, (n_events, N_SUMS)."""
+        """What an event's scores say of each of the sums, (n_events, n_sums)."""
         rows = dict(zip(EVENT_SCORES, z[:, : len(EVENT_SCORES)].unbind(1), strict=True))
         n = n_particles.to(z.dtype)
         mean_pt = self.events["mean_pt"].decode(rows["mean_pt"]).exp()
@@ -384,7 +378,7 @@ class Aligned:
         slices = self.slices.decode(z[:, len(EVENT_SCORES) :], n, mean_pt, length)
         eta = n.sqrt() * self.events["mean_eta"].decode(rows["mean_eta"]) / self.eta_scale
         phi = n.sqrt() * self.events["mean_phi"].decode(rows["mean_phi"]) / _UNIFORM_STD
-        slices = slices / slices.new_tensor(SCALES)
+        slices = slices / slices.new_tensor(self.slices.sums.scales)
         return torch.cat([slices.flatten(1), eta[:, None], phi[:, None]], dim=1)
 
     def to_dict(self) -> dict[str, Any]:

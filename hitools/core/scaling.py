@@ -79,6 +79,7 @@ class Representation(Protocol):
         batches: Iterable[EventBatch],
         *,
         log_columns: Iterable[str] = (),
+        slice_harmonics: tuple[int, ...] = (),
         eta_max: float | None = None,
         pt_min: float = 0.0,
     ) -> Self:
@@ -277,6 +278,7 @@ class Standardised:
         batches: Iterable[EventBatch],
         *,
         log_columns: Iterable[str] = (),
+        slice_harmonics: tuple[int, ...] = (),
         eta_max: float | None = None,
         pt_min: float = 0.0,
     ) -> "Standardised":
@@ -285,12 +287,18 @@ class Standardised:
         Args:
             batches: the events; those without particles do not count.
             log_columns: features to learn as logarithms, among LOGARITHMIC.
+            slice_harmonics: none: there are no slices here.
             eta_max: |eta| limit of the selection, the largest seen where it is unknown.
             pt_min: lower pT limit of the selection in GeV/c.
 
         Raises:
-            InputError: no particles at all, a value that is not finite, an unknown column.
+            InputError: no particles at all, a value that is not finite, an unknown column,
+                harmonics of slices.
         """
+        if slice_harmonics:
+            raise InputError(
+                f"scaling: the representation {cls.name!r} has no slices to take harmonics in"
+            )
         log_columns = tuple(log_columns)
         unknown = set(log_columns) - set(LOGARITHMIC)
         if unknown:

@@ -1,56 +1,149 @@
 """What an event looks like from afar: sums over its particles in slices of eta.
 
 Between the event vector and the single particles lies a coarse picture: how many particles each
-slice of eta holds, their pT, and their first two harmonics in phi, plain and weighted by pT. These
-few numbers are nearly normal and quickly learnt; particles that are made to add up to them have the
-correlations between slices (flow, momentum balance) of real events, and only what happens inside a
-slice is left to the particles.
+slice of eta holds, their pT, how hard they are, and their first harmonics in phi, weighted by each
+of these. These few numbers are nearly normal and quickly learnt; particles that are made to add up
+to them have the correlations between slices (flow, momentum balance) of real events, and only what
+happens inside a slice is left to the particles.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
+from hitools.core.errors import InputError
 from hitools.core.quantiles import QuantileMap, QuantileMaps
 
 N_SLICES: Final = 5
 """Of equal probability: one unit of eta each where particles are even in |eta| < 2.5."""
 
-QUANTITIES: Final = (
-    "n",
-    "pt",
-    "n_cos_1",
-    "n_sin_1",
-    "n_cos_2",
-    "n_sin_2",
-    "pt_cos_1",
-    "pt_sin_1",
-    "pt_cos_2",
-    "pt_sin_2",
-)
-"""Sums in a slice: of 1 and of pT, and of their products with cos and sin of k (phi - psi_2)."""
+WEIGHTS: Final = ("n", "pt", "hard")
+"""Of a particle in a sum: 1, its pT, and what of its pT makes it hard; see SliceSums.weights."""
 
-N_SCALARS: Final = 2
-N_VECTORS: Final = 4
-"""Of the quantities; each vector takes two columns."""
+Q_HARMONIC: Final = 2
+"""Q of the event is the sum of pT in this harmonic."""
 
-Q_VECTOR: Final = 3
-"""The last of the vectors: Q of the event, part by part."""
+MOST_HARMONICS: Final = 6
+"""The regression takes means of products of two over 16 angles, which fold higher ones."""
 
-N_SLICE_FEATURES: Final = N_SLICES * len(QUANTITIES)
+SOFT_PT: Final = 3.0
+"""Particles below are soft; in root mean squares of pT, some 2.4 GeV/c in O-O."""
+
+_TYPICAL: Final = (0.4, 0.4, 0.15)
+"""What a particle contributes to a sum of each of WEIGHTS in a slice."""
 
 _LEAST: Final = 0.5
 """Added to the particles of a slice, so that an empty one has a scale too."""
 
-FACTORS: Final = ((0, 0), (1, 0), *((weight, wave) for weight in (0, 1) for wave in range(1, 5)))
-"""Of each of QUANTITIES: power of pT, and which of waves."""
 
-SCALES: Final = tuple(0.4 / (math.sqrt(2) if wave else 1) for _, wave in FACTORS)
-"""A typical contribution of a particle to each of QUANTITIES in a slice."""
+@dataclass(frozen=True)
+class SliceSums:
+    """Which sums are taken over the particles of a slice.
+
+    Attributes:
+        harmonics: of n and of pt, and of hard where that is taken, how many harmonics in phi.
+    """
+
+    harmonics: tuple[int, ...] = (2, 2)
+
+    def __post_init__(self) -> None:
+        """Refuse what no regression can live on: Q of the event has to be among the sums."""
+        right = 2 <= len(self.harmonics) <= len(WEIGHTS) and min(self.harmonics) >= 1
+        if not right or self.harmonics[1] < Q_HARMONIC or max(self.harmonics) > MOST_HARMONICS:
+            given = ",".join(map(str, self.harmonics))
+            raise InputError(
+                f"slices: harmonics {given}, expected two or three numbers from 1 to "
+                f"{MOST_HARMONICS}, the second {Q_HARMONIC} at least"
+            )
+
+    @property
+    def n_scalars(self) -> int:
+        """Sums that have no direction: one of each weight."""
+        return len(self.harmonics)
+
+    @property
+    def n_waves(self) -> int:
+        """1, and cos and sin of each harmonic."""
+        return 1 + 2 * max(self.harmonics)
+
+    @cached_property
+    def vectors(self) -> tuple[tuple[str, int], ...]:
+        """Weight and harmonic of the sums that have a direction; each takes two columns."""
+        pairs = zip(WEIGHTS, self.harmonics, strict=False)
+        return tuple((weight, k) for weight, most in pairs for k in range(1, most + 1))
+
+    @property
+    def q_vector(self) -> int:
+        """Which of vectors is Q of the event, part by part."""
+        return self.vectors.index(("pt", Q_HARMONIC))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of all sums: of the weights, and of their products with waves of phi - psi_2."""
+        directed = (f"{weight}_{wave}_{k}" for weight, k in self.vectors for wave in ("cos", "sin"))
+        return (*WEIGHTS[: self.n_scalars], *directed)
+
+    @property
+    def n_features(self) -> int:
+        """Sums of all slices."""
+        return N_SLICES * len(self.names)
+
+    @cached_property
+    def factors(self) -> tuple[tuple[int, int], ...]:
+        """Of each sum: which of weights and which of waves."""
+        directed = ((WEIGHTS.index(weight), 2 * k - 1) for weight, k in self.vectors)
+        return (
+            *((weight, 0) for weight in range(self.n_scalars)),
+            *((weight, wave + part) for weight, wave in directed for part in (0, 1)),
+        )
+
+    @cached_property
+    def scales(self) -> tuple[float, ...]:
+        """A typical contribution of a particle to each sum."""
+        return tuple(
+            _TYPICAL[weight] / (math.sqrt(2) if wave else 1) for weight, wave in self.factors
+        )
+
+    def waves(self, phi: Tensor) -> Tensor:
+        """(..., n_waves): 1, and cos and sin of k phi for each harmonic k."""
+        turns = [k * phi for k in range(1, max(self.harmonics) + 1)]
+        directed = [wave for turn in turns for wave in (turn.cos(), turn.sin())]
+        return torch.stack([torch.ones_like(phi), *directed], dim=-1)
+
+    def weights(self, pt: Tensor) -> Tensor:
+        """(..., n_scalars) of particles with pT in units of pt_unit.
+
+        The third rises from pT^2 / SOFT_PT of soft particles to pT of hard ones, so that its sums
+        tell where in a slice these are.
+        """
+        hard = pt.square() / (pt + SOFT_PT)
+        return torch.stack([torch.ones_like(pt), pt, hard][: self.n_scalars], dim=-1)
+
+    def of_particles(self, eta_score: Tensor, pt: Tensor, phi: Tensor, offsets: Tensor) -> Tensor:
+        """The coarse picture of events, (n_events, N_SLICES, len(names)).
+
+        Args:
+            eta_score: (n_total,) normal score of eta.
+            pt: (n_total,) pT in units of pt_unit.
+            phi: (n_total,) azimuth from psi_2.
+            offsets: (n_events + 1,) int64.
+        """
+        counts = offsets.diff().to(pt.device)
+        event = torch.repeat_interleave(counts, output_size=len(pt))
+        waves, weights = self.waves(phi), self.weights(pt)
+        what = torch.stack([weights[:, i] * waves[:, k] for i, k in self.factors], dim=1)
+        each = shares(eta_score)[:, :, None] * what[:, None]
+        return each.new_zeros(len(counts), *each.shape[1:]).index_add(0, event, each)
+
+    def split(self, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, slices, names) to (n, slices, n_scalars) and vectors (n, slices, n_vectors, 2)."""
+        vectors = columns[:, :, self.n_scalars :]
+        return columns[:, :, : self.n_scalars], vectors.unflatten(2, (len(self.vectors), 2))
 
 
 @dataclass(frozen=True)
@@ -58,26 +151,31 @@ class Slices:
     """Maps between the sums in slices and scores of order one.
 
     Attributes:
-        scalars: maps of "n" and of "pt" in each slice.
+        sums: which there are.
+        scalars: maps of those without a direction in each slice.
         lengths: of the lengths of the vectors in each slice.
         pt_unit: of all sums of pT, in GeV/c.
     """
 
+    sums: SliceSums
     scalars: QuantileMaps
     lengths: QuantileMaps
     pt_unit: float
 
     @classmethod
-    def fit(cls, sums: Tensor, pt_unit: float) -> "Slices":
+    def fit(cls, sums: SliceSums, values: Tensor, pt_unit: float) -> "Slices":
         """Measure the maps.
 
         Args:
-            sums: (n_events, N_SLICES, len(QUANTITIES)) of events that hold particles; see sums.
+            sums: which there are.
+            values: (n_events, N_SLICES, len(sums.names)) of events that hold particles; see
+                SliceSums.of_particles.
             pt_unit: the unit of pT in them, in GeV/c.
         """
-        scalars, vectors = _split(_from_sums(sums))
+        scalars, vectors = sums.split(_from_sums(sums, values))
         lengths = vectors.norm(dim=3)
         return cls(
+            sums,
             QuantileMaps(tuple(QuantileMap.fit(c.numpy()) for c in scalars.flatten(1).T)),
             QuantileMaps(
                 tuple(QuantileMap.fit(c.numpy(), "rayleigh") for c in lengths.flatten(1).T)
@@ -86,7 +184,7 @@ class Slices:
         )
 
     def encode(self, eta_score: Tensor, pt: Tensor, phi: Tensor, offsets: Tensor) -> Tensor:
-        """Scores of events from their particles, (n_events, N_SLICE_FEATURES).
+        """Scores of events from their particles, (n_events, sums.n_features).
 
         Args:
             eta_score: (n_total,) normal score of each particle's eta.
@@ -94,57 +192,60 @@ class Slices:
             phi: (n_total,) azimuth from psi_2.
             offsets: (n_events + 1,) int64.
         """
-        scalars, vectors = _split(_from_sums(sums(eta_score, pt / self.pt_unit, phi, offsets)))
+        values = self.sums.of_particles(eta_score, pt / self.pt_unit, phi, offsets)
+        scalars, vectors = self.sums.split(_from_sums(self.sums, values))
         scores = self.scalars.encode(scalars.flatten(1)).view_as(scalars)
         return _joined(scores, _stretched(vectors, self.lengths.encode)).flatten(1)
 
     def decode(self, scores: Tensor, n_particles: Tensor, mean_pt: Tensor, q: Tensor) -> Tensor:
-        """Sums in slices, (n_events, N_SLICES, len(QUANTITIES)), that agree with the event vector.
+        """Sums in slices, (n_events, N_SLICES, len(sums.names)), that agree with the event vector.
 
         What the slices add up to is made the event vector's: n_particles and sum pT by a common
         factor, Q by shares in proportion to the particles.
 
         Args:
-            scores: (n_events, N_SLICE_FEATURES).
+            scores: (n_events, sums.n_features).
             n_particles: (n_events,) particles of each event.
             mean_pt: (n_events,) in GeV/c.
             q: (n_events,) length of Q, in GeV/c.
         """
         n, mean = n_particles[:, None], mean_pt[:, None] / self.pt_unit
-        scalars, vectors = _split(scores.reshape(-1, N_SLICES, len(QUANTITIES)))
+        scalars, vectors = self.sums.split(scores.reshape(-1, N_SLICES, len(self.sums.names)))
         scalars = self.scalars.decode(scalars.flatten(1)).view_as(scalars)
         vectors = _stretched(vectors, self.lengths.decode)
         expected = n / N_SLICES
         counts = _adding_up_to(n, expected + scalars[:, :, 0] * expected.sqrt())
         root = (counts + _LEAST).sqrt()
         sum_pt = _adding_up_to(n * mean, counts * mean + scalars[:, :, 1] * root)
+        others = (scalars[:, :, 2:] * root[:, :, None]).clamp(min=0)
         vectors = vectors * root[:, :, None, None]
         wanted = torch.stack([q / self.pt_unit, torch.zeros_like(q)], dim=1)
-        gap = wanted - vectors[:, :, Q_VECTOR].sum(1)
+        gap = wanted - vectors[:, :, self.sums.q_vector].sum(1)
         share = (counts / n.clamp(min=1))[:, :, None]
-        closing = vectors[:, :, Q_VECTOR] + share * gap[:, None]
-        vectors = torch.cat([vectors[:, :, :Q_VECTOR], closing[:, :, None]], dim=2)
-        return _joined(torch.stack([counts, sum_pt], dim=2), vectors)
+        vectors[:, :, self.sums.q_vector] += share * gap[:, None]
+        return _joined(torch.cat([counts[:, :, None], sum_pt[:, :, None], others], 2), vectors)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON: the maps slice by slice."""
         scalars, lengths = (
             [one.to_dict() for one in maps.maps] for maps in (self.scalars, self.lengths)
         )
+        n, m = self.sums.n_scalars, len(self.sums.vectors)
         maps = [
-            scalars[s * N_SCALARS : (s + 1) * N_SCALARS]
-            + lengths[s * N_VECTORS : (s + 1) * N_VECTORS]
-            for s in range(N_SLICES)
+            scalars[s * n : (s + 1) * n] + lengths[s * m : (s + 1) * m] for s in range(N_SLICES)
         ]
-        return {"maps": maps, "pt_unit": self.pt_unit}
+        return {"harmonics": list(self.sums.harmonics), "maps": maps, "pt_unit": self.pt_unit}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Slices":
         """The inverse of to_dict."""
+        sums = SliceSums(tuple(values.get("harmonics", (2, 2))))
         maps = [[QuantileMap.from_dict(one) for one in of_slice] for of_slice in values["maps"]]
+        n = sums.n_scalars
         return cls(
-            QuantileMaps(tuple(one for of_slice in maps for one in of_slice[:N_SCALARS])),
-            QuantileMaps(tuple(one for of_slice in maps for one in of_slice[N_SCALARS:])),
+            sums,
+            QuantileMaps(tuple(one for of_slice in maps for one in of_slice[:n])),
+            QuantileMaps(tuple(one for of_slice in maps for one in of_slice[n:])),
             float(values["pt_unit"]),
         )
 
@@ -167,52 +268,28 @@ def shares(eta_score: Tensor) -> Tensor:
     return spline[..., 1:-1] + beyond
 
 
-def waves(phi: Tensor) -> Tensor:
-    """(..., 5): 1, and cos and sin of phi and of 2 phi."""
-    angles = [torch.ones_like(phi), phi.cos(), phi.sin(), (2 * phi).cos(), (2 * phi).sin()]
-    return torch.stack(angles, dim=-1)
-
-
-def sums(eta_score: Tensor, pt: Tensor, phi: Tensor, offsets: Tensor) -> Tensor:
-    """The coarse picture of events, (n_events, N_SLICES, len(QUANTITIES)).
-
-    Args:
-        eta_score: (n_total,) normal score of eta.
-        pt: (n_total,) pT in units of pt_unit.
-        phi: (n_total,) azimuth from psi_2.
-        offsets: (n_events + 1,) int64.
-    """
-    counts = offsets.diff().to(pt.device)
-    event = torch.repeat_interleave(counts, output_size=len(pt))
-    plain = waves(phi)
-    what = torch.stack([plain[:, wave] * pt**power for power, wave in FACTORS], dim=1)
-    each = shares(eta_score)[:, :, None] * what[:, None]
-    return each.new_zeros(len(counts), *each.shape[1:]).index_add(0, event, each)
-
-
-def _split(columns: Tensor) -> tuple[Tensor, Tensor]:
-    """(n, slices, quantities) to scalars (n, slices, 2) and vectors (n, slices, 4, 2)."""
-    return columns[:, :, :N_SCALARS], columns[:, :, N_SCALARS:].unflatten(2, (N_VECTORS, 2))
-
-
 def _joined(scalars: Tensor, vectors: Tensor) -> Tensor:
-    """The inverse of _split."""
+    """The inverse of SliceSums.split."""
     return torch.cat([scalars, vectors.flatten(2)], dim=2)
 
 
-def _from_sums(sums: Tensor) -> Tensor:
+def _from_sums(sums: SliceSums, values: Tensor) -> Tensor:
     """Sums to numbers whose spread depends little on the size of the event; same shape."""
-    (counts, sum_pt), vectors = _split(sums)[0].unbind(2), _split(sums)[1]
+    scalars, vectors = sums.split(values)
+    counts, sum_pt = scalars[:, :, 0], scalars[:, :, 1]
     n = counts.sum(1, keepdim=True)
     mean = sum_pt.sum(1, keepdim=True) / n.clamp(min=1)
     root = (counts + _LEAST).sqrt()
     expected = (n / N_SLICES).clamp(min=1e-6)
-    scalars = [(counts - expected) / expected.sqrt(), (sum_pt - counts * mean) / root]
-    return _joined(torch.stack(scalars, dim=2), vectors / root[:, :, None, None])
+    first = torch.stack(
+        [(counts - expected) / expected.sqrt(), (sum_pt - counts * mean) / root], dim=2
+    )
+    others = scalars[:, :, 2:] / root[:, :, None]
+    return _joined(torch.cat([first, others], dim=2), vectors / root[:, :, None, None])
 
 
 def _stretched(vectors: Tensor, of_length: Callable[[Tensor], Tensor]) -> Tensor:
-    """(n, slices, 4, 2) vectors of another length."""
+    """(n, slices, n_vectors, 2) vectors of another length."""
     length = vectors.norm(dim=3)
     new = of_length(length.flatten(1)).view_as(length).clamp(min=0)
     return vectors * (new / length.clamp(min=1e-12))[..., None]

@@ -12,7 +12,7 @@ from hitools.core.aligned import EVENT_SCORES, Aligned
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_COLUMNS, EVENT_INDEX, segment_sums, wrap_angle
 from hitools.core.representations import representation_from_dict
-from hitools.core.slices import N_SLICE_FEATURES, N_SLICES, QUANTITIES, SCALES, shares
+from hitools.core.slices import N_SLICES, SOFT_PT, SliceSums, shares
 from hitools.core.symmetry import orientations, turned
 from tests.core.toys import toy_events
 
@@ -25,9 +25,9 @@ def real(oo):
     return oo.take(oo.n_particles > 0)
 
 
-@pytest.fixture(scope="module")
-def scaling(real):
-    return Aligned.fit([real], eta_max=2.5)
+@pytest.fixture(scope="module", params=[(2, 2), (3, 3, 2)], ids=str)
+def scaling(real, request):
+    return Aligned.fit([real], slice_harmonics=request.param, eta_max=2.5)
 
 
 def encoded(scaling, batch):
@@ -78,9 +78,12 @@ def test_particles_add_up_to_what_is_known_of_their_event(scaling, real):
     totals = scaling.totals(z, torch.from_numpy(real.n_particles)).numpy()
     assert np.abs((sums - totals) / spread[:, None])[several].max() < 0.05
     # The slices part the particles among them: together they hold what the event vector says.
-    slices = (totals[:, :N_SLICE_FEATURES].reshape(len(real), N_SLICES, -1) * SCALES).sum(1)
+    sums_of = scaling.slices.sums
+    slices = totals[:, : sums_of.n_features].reshape(len(real), N_SLICES, -1) * sums_of.scales
+    slices = slices.sum(1)
     unit = scaling.slices.pt_unit
     turned = real.particle("phi") - psi
+    hard = (real.particle("pt") / unit) ** 2 / (real.particle("pt") / unit + SOFT_PT)
     expected = {
         "n": real.n_particles,
         "pt": real.event("sum_pt") / unit,
@@ -89,14 +92,45 @@ def test_particles_add_up_to_what_is_known_of_their_event(scaling, real):
         "n_sin_1": segment_sums(np.sin(turned), real.offsets),
         "n_cos_2": segment_sums(np.cos(2 * turned), real.offsets),
         "pt_cos_1": segment_sums(real.particle("pt") * np.cos(turned), real.offsets) / unit,
+        "n_cos_3": segment_sums(np.cos(3 * turned), real.offsets),
+        "pt_sin_3": segment_sums(real.particle("pt") * np.sin(3 * turned), real.offsets) / unit,
+        "hard": segment_sums(hard, real.offsets),
+        "hard_sin_2": segment_sums(hard * np.sin(2 * turned), real.offsets),
     }
     for name, column in expected.items():
-        error = (slices[:, QUANTITIES.index(name)] - column) / spread
+        if name not in sums_of.names:
+            continue
+        error = (slices[:, sums_of.names.index(name)] - column) / spread
         assert np.abs(error[several]).max() < 0.05, name
     for k, name in ((-2, "eta"), (-1, "phi")):
         by_hand = segment_sums(real.particle(name), real.offsets)
         scale = scaling.eta_scale if name == "eta" else np.pi / np.sqrt(3)
         assert np.abs((totals[:, k] - by_hand / scale) / spread)[several].max() < 0.02, name
+
+
+@pytest.mark.parametrize(
+    ("harmonics", "n_features"), [((2, 2), 50), ((3, 3, 2), 95), ((1, 2, 1), 55)]
+)
+def test_a_model_keeps_the_sums_that_it_was_trained_with(real, harmonics, n_features):
+    one = Aligned.fit([real], slice_harmonics=harmonics, eta_max=2.5)
+    again = Aligned.from_dict(json.loads(json.dumps(one.to_dict())))
+    assert again == one
+    assert (again.n_coarse_features, len(again.known)) == (n_features, n_features + 2)
+    assert encoded(again, real)[0].shape == (len(real), 9 + n_features)
+
+
+def test_a_model_of_before_there_was_a_choice_has_two_harmonics(real):
+    one = Aligned.fit([real], eta_max=2.5)
+    written = one.to_dict()
+    del written["slices"]["harmonics"]
+    assert Aligned.from_dict(written) == one
+    assert one.slices.sums == SliceSums((2, 2))
+
+
+@pytest.mark.parametrize("harmonics", [(2,), (2, 1), (0, 2), (2, 7), (2, 2, 2, 2)])
+def test_harmonics_that_do_not_fit_are_refused(harmonics):
+    with pytest.raises(InputError, match="expected two or three numbers from 1 to 6"):
+        SliceSums(harmonics)
 
 
 def test_slices_are_smooth_and_of_equal_probability():
@@ -117,12 +151,14 @@ def test_slices_are_smooth_and_of_equal_probability():
 
 def test_any_scores_of_slices_agree_with_the_event_vector(scaling):
     """What a network draws need not be consistent; what particles are told is."""
-    z = torch.randn(300, 9 + N_SLICE_FEATURES, generator=torch.Generator().manual_seed(3))
+    sums_of = scaling.slices.sums
+    z = torch.randn(300, 9 + sums_of.n_features, generator=torch.Generator().manual_seed(3))
     events, _ = scaling.decode_events(z[:, :9])
     n = torch.from_numpy(events[:, EVENT_INDEX["n_particles"]])
-    totals = scaling.totals(z, n)[:, :N_SLICE_FEATURES].view(300, N_SLICES, -1).numpy() * SCALES
-    assert totals[:, :, :2].min() >= 0
-    whole = dict(zip(QUANTITIES, totals.sum(1).T, strict=True))
+    totals = scaling.totals(z, n)[:, : sums_of.n_features].view(300, N_SLICES, -1).numpy()
+    totals *= sums_of.scales
+    assert totals[:, :, : sums_of.n_scalars].min() >= 0
+    whole = dict(zip(sums_of.names, totals.sum(1).T, strict=True))
     np.testing.assert_allclose(whole["n"], n, rtol=1e-4)
     np.testing.assert_allclose(whole["pt_sin_2"], 0, atol=1e-2)
     inside = (events[:, EVENT_INDEX["mean_pt"]] < scaling.limits["mean_pt"][1]) & (

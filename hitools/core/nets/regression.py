@@ -11,12 +11,14 @@ independent of each other in a particle, so that their moments are sums over a f
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from hitools.core.aligned import CIRCLE, Aligned
+from hitools.core.known_sums import N_ETA, KnownSums
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.stacks import stacks
 
@@ -131,10 +133,9 @@ class Regression:
             circle = CIRCLE * torch.stack([turn.cos(), turn.sin()], dim=2)
             factors = representation.phi_factors(angle, psi[:, None])
             self.phi = Places.of(factors, weights, circle)
-            means = representation.products(self.eta.mean, self.pt.mean, self.phi.mean)
-            self._to_sums = representation.products_to_sums(x.device)
-            self.expected = means @ self._to_sums.T
-            covariance = self._to_sums @ self._covariances(means, layout) @ self._to_sums.T
+            self._known = representation.known
+            self.expected = self._known.contributions(self.eta.mean, self.pt.mean, self.phi.mean)
+            covariance = self._covariances(layout)
             softness = RIDGE + 1 - alpha
             ridge = softness.square() * layout.n_particles.clamp(min=1)[:, None]
             covariance += ridge[:, :, None] * torch.eye(covariance.shape[1], device=x.device)
@@ -150,9 +151,11 @@ class Regression:
         Returns:
             (n_total, 4): of the scores of pT and eta, and on the circle along and across.
         """
-        shares = torch.cholesky_solve(missing[:, :, None], self._root)[:, :, 0] @ self._to_sums
-        n_eta, n_pt, n_phi = (one.mean.shape[1] for one in (self.eta, self.pt, self.phi))
-        share = self._layout.spread(shares).view(-1, n_eta, n_pt, n_phi)
+        solved = torch.cholesky_solve(missing[:, :, None], self._root)[:, :, 0]
+        known = self._known
+        products = solved.new_zeros(len(solved), N_ETA * known.n_pt * known.n_phi)
+        products[:, _products(known, solved.device)] = solved / solved.new_tensor(known.scales)
+        share = self._layout.spread(products).view(-1, N_ETA, known.n_pt, known.n_phi)
         of_score = (share * self.phi.mean[:, None, None]).sum(3)
         others = self.eta.mean[:, :, None] * self.pt.mean[:, None]
         pt, pt_change = self.pt.tilted((of_score * self.eta.mean[:, :, None]).sum(1))
@@ -163,20 +166,55 @@ class Regression:
         shift = torch.cat([pt / (1 + pt_change), eta / (1 + eta_change), circle], dim=1)
         return LARGEST_SHIFT * torch.tanh(shift / LARGEST_SHIFT)
 
-    def _covariances(self, means: Tensor, layout: Layout) -> Tensor:
-        """Of the sums of all products of factors, (n_events, n_products, n_products)."""
-        n_eta, n_pt, n_phi = (one.mean.shape[1] for one in (self.eta, self.pt, self.phi))
-        n_other = n_pt * n_phi
-        first = self.eta.second.flatten(1)
-        second = self.pt.second[:, :, None, :, None] * self.phi.second[:, None, :, None, :]
-        second = second.flatten(1)
-        size = n_eta * n_other
-        found = means.new_zeros(len(layout.counts), size, size)
-        for stack in stacks(layout, means.device):
-            a, b, m = (one[stack.rows] * stack.real[..., None] for one in (first, second, means))
-            moments = (a.mT @ b).view(-1, n_eta, n_eta, n_other, n_other).transpose(2, 3)
-            found[stack.events] = moments.reshape(-1, size, size) - m.mT @ m
+    def _covariances(self, layout: Layout) -> Tensor:
+        """Of the sums, (n_events, n_sums, n_sums)."""
+        device = self.expected.device
+        of_eta, of_pt, of_phi = (_pairs(one.second) for one in (self.eta, self.pt, self.phi))
+        first = (of_eta[:, :, None] * of_pt[:, None]).flatten(1)
+        entry, scale = _moments(self._known, device)
+        n_sums = len(self._known)
+        found = self.expected.new_zeros(len(layout.counts), n_sums, n_sums)
+        for stack in stacks(layout, device):
+            a, b, m = (
+                one[stack.rows] * stack.real[..., None] for one in (first, of_phi, self.expected)
+            )
+            moments = (a.mT @ b).flatten(1)
+            found[stack.events] = moments[:, entry] * scale - m.mT @ m
         return found
+
+
+def _pairs(second: Tensor) -> Tensor:
+    """(n, k, k) symmetric to (n, k (k + 1) / 2), row by row of the upper half."""
+    row, column = torch.triu_indices(*second.shape[1:], device=second.device)
+    return second[:, row, column]
+
+
+def _number_of_pair(k: int) -> Tensor:
+    """(k, k) where _pairs has each element."""
+    number = torch.zeros(k, k, dtype=torch.int64)
+    row, column = torch.triu_indices(k, k)
+    number[row, column] = number[column, row] = torch.arange(len(row))
+    return number
+
+
+@cache
+def _moments(known: KnownSums, device: torch.device) -> tuple[Tensor, Tensor]:
+    """For each two sums, which moment of pairs of factors, and its scale, (n_sums, n_sums)."""
+    sizes = N_ETA, known.n_pt, known.n_phi
+    eta, pt, phi = (
+        _number_of_pair(k)[which[:, None], which]
+        for k, which in zip(sizes, torch.tensor(known.factors).T, strict=True)
+    )
+    n_pt, n_phi = (k * (k + 1) // 2 for k in sizes[1:])
+    scale = 1 / torch.tensor(known.scales)
+    return ((eta * n_pt + pt) * n_phi + phi).to(device), (scale[:, None] * scale).to(device)
+
+
+@cache
+def _products(known: KnownSums, device: torch.device) -> Tensor:
+    """(n_sums,) where each sum is among the products of factors (N_ETA, n_pt, n_phi)."""
+    eta, pt, phi = torch.tensor(known.factors).T
+    return ((eta * known.n_pt + pt) * known.n_phi + phi).to(device)
 
 
 def _root_of(covariance: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hitools.core.aligned import N_SUMS, Aligned
+from hitools.core.aligned import Aligned
 from hitools.core.diffusion.schedule import alpha_sigma
 from hitools.core.nets.fields import N_FIELDS, fields
 from hitools.core.nets.layers import Dense
@@ -22,13 +22,13 @@ from hitools.core.nets.layout import Layout
 from hitools.core.nets.regression import Regression
 from hitools.core.nets.rotary import RotaryAttention, Turn
 from hitools.core.nets.rotary_config import RotaryConfig
+from hitools.core.slices import N_SLICES
 
 N_TIME: Final = 8
 N_HARMONICS: Final = 4
 N_CONDITION: Final = 8
 N_EVENT: Final = 9
 N_ORIENTED: Final = N_CONDITION + 2
-N_EXPECTED: Final = 12
 N_PARTICLE: Final = 4
 ETA_SPAN: Final = 2.5
 LEAST_NOISE: Final = 0.02
@@ -107,21 +107,21 @@ class RotaryBlock(nn.Module):
 class Shortfall(nn.Module):
     """What an event's known sums still miss, by an estimate of every particle's contribution."""
 
-    def __init__(self, width: int) -> None:
-        """Width of particles."""
+    def __init__(self, width: int, n_sums: int) -> None:
+        """Width of particles, and number of sums."""
         super().__init__()
-        self.estimate = Dense(width, N_SUMS)
+        self.estimate = Dense(width, n_sums)
         nn.init.zeros_(self.estimate.weight)
 
     def forward(
         self, x: Tensor, expected: Tensor, totals: Tensor, layout: Layout
     ) -> tuple[Tensor, Tensor]:
-        """Shortfall (n_events, N_SUMS), and the estimates (n_total, N_SUMS).
+        """Shortfall (n_events, n_sums), and the estimates (n_total, n_sums).
 
         Args:
             x: (n_total, width) particles inside the network.
-            expected: (n_total, N_SUMS) contributions of independent particles.
-            totals: (n_events, N_SUMS) the sums wanted.
+            expected: (n_total, n_sums) contributions of independent particles.
+            totals: (n_events, n_sums) the sums wanted.
             layout: which particles form an event.
         """
         normal = functional.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON)
@@ -142,7 +142,9 @@ class RotaryNet(nn.Module):
         self.representation = representation
         width = config.width
         n_coarse = representation.n_coarse_features
-        n_inputs = 3 + 2 * N_HARMONICS + 6 + 3 + N_EXPECTED + N_FIELDS
+        known = representation.known
+        n_expected = known.n_pt - 1 + N_SLICES + 1 + known.n_phi - 1
+        n_inputs = 3 + 2 * N_HARMONICS + 6 + 3 + n_expected + N_FIELDS
         self.event = ScoresBranch(N_EVENT, 0, config.event_width, config.n_event_blocks)
         self.slices = ScoresBranch(n_coarse, N_ORIENTED, config.slice_width, config.n_event_blocks)
         self.condition_hidden = Dense(N_CONDITION + n_coarse + 2 * N_TIME, 2 * width)
@@ -151,7 +153,7 @@ class RotaryNet(nn.Module):
         self.embed_out = Dense(2 * width, width)
         self.blocks = nn.ModuleList(RotaryBlock(config) for _ in range(config.n_blocks))
         n_feedbacks = config.n_feedbacks + 1 if config.n_feedbacks else 0
-        self.shortfalls = nn.ModuleList(Shortfall(width) for _ in range(n_feedbacks))
+        self.shortfalls = nn.ModuleList(Shortfall(width, len(known)) for _ in range(n_feedbacks))
         self.feedbacks = nn.ModuleList(Dense(N_PARTICLE, width) for _ in range(config.n_feedbacks))
         self.norm = Dense(width, 2 * width)
         self.gain = Dense(width, N_PARTICLE)
@@ -165,7 +167,7 @@ class RotaryNet(nn.Module):
         return self.event(z, t)
 
     def coarse_velocity(self, coarse: Tensor, t: Tensor, events: Tensor) -> Tensor:
-        """(n_events, 50) noised scores of slices to their velocity, given event scores."""
+        """(n_events, n_coarse) noised scores of slices to their velocity, given event scores."""
         psi = self.representation.turn_of(events)
         known = torch.stack([psi.cos(), psi.sin()], dim=1)
         known = torch.cat([self.representation.condition(events), known], dim=1)
@@ -178,7 +180,7 @@ class RotaryNet(nn.Module):
     def particle_outputs(
         self, x: Tensor, t: Tensor, events: Tensor, offsets: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """Velocity (n_total, 4), and estimates of the contributions, each (n_total, N_SUMS)."""
+        """Velocity (n_total, 4), and estimates of the contributions, each (n_total, n_sums)."""
         layout = Layout.from_offsets(offsets, x.device)
         alpha, sigma = alpha_sigma(t[:, None])
         spread = layout.spread(alpha), layout.spread(sigma)
@@ -197,7 +199,9 @@ class RotaryNet(nn.Module):
         active = functional.silu(condition)
         pt = regression.pt.mean[:, 1:]
         around = fields(eta, phi, pt[:, 0].clamp(max=MOST_WEIGHT), layout)
-        expected = torch.cat([pt.asinh(), regression.eta.mean, regression.phi.mean[:, 1:]], dim=1)
+        expected = torch.cat(
+            [pt.asinh(), regression.eta.mean[:, :-1], regression.phi.mean[:, 1:]], dim=1
+        )
         h = self._embed(x, phi, eta, psi, torch.cat([expected, around], dim=1))
 
         estimates: list[Tensor] = []

@@ -31,6 +31,7 @@ class TrainingOptions:
         network: sizes of both branches.
         representation: name in representations.REPRESENTATIONS.
         log_columns: features learnt as logarithms.
+        slice_harmonics: of the sums in slices of eta (slices.SliceSums); () where there are none.
         optimiser: one of OPTIMISERS.
         rate: peak learning rate.
         betas: momenta of the optimiser.
@@ -69,6 +70,7 @@ class TrainingOptions:
     network: NetworkConfig = field(default_factory=NetConfig)
     representation: str = "standardised"
     log_columns: tuple[str, ...] = ()
+    slice_harmonics: tuple[int, ...] = ()
     optimiser: str = "lion"
     rate: float = 3e-5
     betas: tuple[float, float] = (0.95, 0.99)
@@ -170,6 +172,7 @@ ROTARY: Final = TrainingOptions(
     preset="rotary",
     network=RotaryConfig(),
     representation="aligned",
+    slice_harmonics=(2, 2),
     optimiser="adamw",
     rate=2e-3,
     betas=(0.9, 0.99),

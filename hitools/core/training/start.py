@@ -328,6 +328,7 @@ def _scaling(
     measured = REPRESENTATIONS[options.representation].fit(
         (data.events.take(rows) for rows in _in_pieces(data.train)),
         log_columns=options.log_columns,
+        slice_harmonics=options.slice_harmonics,
         eta_max=selection.eta_max if selection else None,
         pt_min=selection.pt_min if selection else 0.0,
     )

@@ -7,22 +7,22 @@ import pytest
 import torch
 from scipy import stats
 
-from hitools.core.aligned import CIRCLE, N_SUMS, Aligned
+from hitools.core.aligned import CIRCLE, Aligned
 from hitools.core.diffusion.schedule import alpha_sigma
 from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.regression import RIDGE, Places, Regression
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import RotaryNet
-from hitools.core.slices import N_SLICE_FEATURES, N_SLICES, QUANTITIES
+from hitools.core.slices import N_SLICES
 from tests.core.nets.support import offsets_of
 
 COUNTS = [3, 0, 20]
 
 
-@pytest.fixture(scope="module")
-def scaling(oo):
-    return Aligned.fit([oo], eta_max=2.5)
+@pytest.fixture(scope="module", params=[(2, 2), (3, 3, 2)], ids=str)
+def scaling(oo, request):
+    return Aligned.fit([oo], slice_harmonics=request.param, eta_max=2.5)
 
 
 def noised(counts: list[int]) -> torch.Tensor:
@@ -59,7 +59,9 @@ def test_it_is_the_linear_regression_of_particles_on_sums(scaling, t):
     each = scaling.contributions(flat, turns.repeat(len(draws))).view(*draws.shape[:2], -1).numpy()
     error = np.abs(each.mean(0) - found.expected.numpy())
     assert np.median(error / (each.std(0) + 0.05)) < 0.05
-    missing = torch.randn(len(COUNTS), N_SUMS, generator=torch.Generator().manual_seed(2))
+    missing = torch.randn(
+        len(COUNTS), len(scaling.known), generator=torch.Generator().manual_seed(2)
+    )
     missing = 0.01 * missing * layout.n_particles.sqrt()[:, None]  # so little that nothing bends
     shift = found.shift(missing).numpy()
     direction = np.arctan2(x.numpy()[:, 3], x.numpy()[:, 2])
@@ -73,7 +75,7 @@ def test_it_is_the_linear_regression_of_particles_on_sums(scaling, t):
         centred = each[:, rows] - each[:, rows].mean(0)
         covariance = np.einsum("dic,die->ce", centred, centred, optimize=True) / len(draws)
         softness = RIDGE + 1 - math.cos(math.pi / 2 * t)
-        covariance += softness**2 * count * np.eye(N_SUMS)
+        covariance += softness**2 * count * np.eye(len(scaling.known))
         weights = np.linalg.solve(covariance, missing[k].numpy())
         places = draws[:, rows] - draws[:, rows].mean(0)
         expected = np.einsum("dij,dic,c->ij", places, centred, weights, optimize=True) / len(draws)
@@ -87,7 +89,7 @@ def test_it_is_the_linear_regression_of_particles_on_sums(scaling, t):
 def test_what_an_event_misses_moves_its_own_particles_only(scaling):
     x = noised(COUNTS)
     found, _, _ = regression(scaling, x, COUNTS, 0.5)
-    missing = torch.zeros(len(COUNTS), N_SUMS)
+    missing = torch.zeros(len(COUNTS), len(scaling.known))
     missing[2] = 1
     shift = found.shift(missing)
     assert not shift[:3].any()
@@ -99,7 +101,7 @@ def test_what_an_event_misses_moves_its_own_particles_only(scaling):
 def test_it_is_finite_at_the_ends_far_out_and_without_particles(scaling, t, size):
     for counts in (COUNTS, [1], [0, 0]):
         found, _, _ = regression(scaling, size * noised(counts), counts, t)
-        shift = found.shift(torch.ones(len(counts), N_SUMS))
+        shift = found.shift(torch.ones(len(counts), len(scaling.known)))
         assert shift.shape == (sum(counts), 4)
         assert shift.isfinite().all()
 
@@ -120,7 +122,7 @@ def test_particles_that_are_known_contribute_what_they_are(scaling, oo):
 
 def test_no_shift_is_beyond_what_a_first_order_can_say(scaling):
     found, _, layout = regression(scaling, noised(COUNTS), COUNTS, 0.7)
-    little = 1e-3 * layout.n_particles.sqrt()[:, None] * torch.ones(len(COUNTS), N_SUMS)
+    little = 1e-3 * layout.n_particles.sqrt()[:, None] * torch.ones(len(COUNTS), len(scaling.known))
     slow, fast = found.shift(little), found.shift(1e4 * little)
     assert fast.abs().max() <= 3
     assert (fast.abs() < 1e4 * slow.abs() + 1e-6).all()
@@ -168,9 +170,10 @@ def test_what_meets_the_sums_leaves_the_spectra_as_they_are(oo):
     layout = Layout.from_offsets(offsets, x.device)
     each = scaling.contributions(made, layout.spread(scaling.turn_of(z)))
     sums = torch.zeros_like(wanted).index_add(0, layout.event_of_particle, each)
-    first = wanted[:, :N_SLICE_FEATURES].view(len(real), N_SLICES, -1)
-    second = sums[:, :N_SLICE_FEATURES].view(len(real), N_SLICES, -1)
-    q_along = QUANTITIES.index("pt_cos_2")
+    sums_of = scaling.slices.sums
+    first = wanted[:, : sums_of.n_features].view(len(real), N_SLICES, -1)
+    second = sums[:, : sums_of.n_features].view(len(real), N_SLICES, -1)
+    q_along = sums_of.names.index("pt_cos_2")
     assert np.corrcoef(first[:, :, q_along].sum(1), second[:, :, q_along].sum(1))[0, 1] > 0.98
     expected = len(x) / 20
     found = np.histogram(stats.norm.cdf(made[:, 1]), 20, (0, 1))[0] / expected

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hitools.core.aligned import N_SUMS, Aligned
+from hitools.core.aligned import Aligned
 from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.errors import InputError
 from hitools.core.nets.config import NetConfig
@@ -17,12 +17,14 @@ from hitools.core.nets.networks import build, config_from_dict, config_to_dict
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import N_EVENT, RotaryNet
 from hitools.core.scaling import Standardised
-from hitools.core.slices import N_SLICE_FEATURES
+from hitools.core.slices import SliceSums
 from tests.core.nets.support import offsets_of
 
 TINY = RotaryConfig(
     width=16, n_heads=1, head_width=24, n_blocks=2, n_feedbacks=1, event_width=16, slice_width=24
 )
+
+N_COARSE = SliceSums().n_features
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def example(counts: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
     return (
         torch.randn(sum(counts), 4, generator=generator),
         torch.rand(len(counts), generator=generator),
-        torch.randn(len(counts), N_EVENT + N_SLICE_FEATURES, generator=generator),
+        torch.randn(len(counts), N_EVENT + N_COARSE, generator=generator),
         offsets_of(counts),
     )
 
@@ -67,7 +69,7 @@ def test_an_event_does_not_notice_what_it_is_batched_with(model, oo):
             alone = model.particle_velocity(x[rows], t[one], events[one], offsets_of([counts[k]]))
             difference = (alone - together[k]).norm() / together[k].norm()
             assert float(difference) <= 1e-6
-        vectors, coarse = events.split([N_EVENT, N_SLICE_FEATURES], dim=1)
+        vectors, coarse = events.split([N_EVENT, N_COARSE], dim=1)
         for together, alone in (
             (model.event_velocity(vectors, t), model.event_velocity(vectors[:1], t[:1])),
             (
@@ -99,8 +101,8 @@ def test_empty_events_and_lone_particles_pass_through(model):
 def test_every_parameter_learns(model):
     x, t, events, offsets = example([12, 30])
     velocity, estimates = model.particle_outputs(x, t, events, offsets)
-    assert [tuple(one.shape) for one in estimates] == [(42, N_SUMS)] * 2
-    vectors, coarse = events.split([N_EVENT, N_SLICE_FEATURES], dim=1)
+    assert [tuple(one.shape) for one in estimates] == [(42, len(model.representation.known))] * 2
+    vectors, coarse = events.split([N_EVENT, N_COARSE], dim=1)
     outputs = [
         velocity,
         model.event_velocity(vectors, t),

@@ -1,0 +1,70 @@
+"""The sums over its particles that are known of an event before its particles are.
+
+Those in slices of eta (slices.py), whose totals agree with the event vector, and the sums of eta
+and of phi. A contribution to a sum is a product of a factor of eta, one of pT and one of phi, which
+are independent of each other in a particle: the regression (nets/regression.py) lives on that.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from hitools.core.slices import N_SLICES, SliceSums
+
+N_ETA: Final = N_SLICES + 2
+"""Factors of eta: how much of a particle is in each slice, its eta, and 1."""
+
+
+@dataclass(frozen=True)
+class KnownSums:
+    """Which sums are known.
+
+    Attributes:
+        slices: those in slices of eta.
+    """
+
+    slices: SliceSums
+
+    @property
+    def n_pt(self) -> int:
+        """Factors of pT: the weights."""
+        return self.slices.n_scalars
+
+    @property
+    def n_phi(self) -> int:
+        """Factors of phi: the waves from psi_2, and the azimuth in the laboratory with its seam."""
+        return self.slices.n_waves + 1
+
+    @cached_property
+    def factors(self) -> tuple[tuple[int, int, int], ...]:
+        """Of each sum: which factors of eta, pT and phi multiply to a contribution."""
+        of_slices = ((piece, *what) for piece in range(N_SLICES) for what in self.slices.factors)
+        return (*of_slices, (N_SLICES, 0, 0), (N_SLICES + 1, 0, self.slices.n_waves))
+
+    @cached_property
+    def scales(self) -> tuple[float, ...]:
+        """A typical contribution of a particle to each sum."""
+        return (*(N_SLICES * self.slices.scales), 1.0, 1.0)
+
+    def __len__(self) -> int:
+        """Number of sums."""
+        return self.slices.n_features + 2
+
+    def contributions(self, eta: Tensor, pt: Tensor, phi: Tensor) -> Tensor:
+        """What particles with these factors add to each sum, in units of scales.
+
+        Args:
+            eta: (n_total, N_ETA).
+            pt: (n_total, n_pt).
+            phi: (n_total, n_phi).
+
+        Returns:
+            (n_total, len(self)).
+        """
+        weight, wave = torch.tensor(self.slices.factors, device=pt.device).T
+        in_a_slice = pt[:, weight] * phi[:, wave] / pt.new_tensor(self.slices.scales)
+        in_slices = (eta[:, :N_SLICES, None] * in_a_slice[:, None]).flatten(1)
+        return torch.cat([in_slices, eta[:, N_SLICES, None], phi[:, -1:]], dim=1)
