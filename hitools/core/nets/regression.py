@@ -178,8 +178,11 @@ class Regression:
             a, b, m = (
                 one[stack.rows] * stack.real[..., None] for one in (first, of_phi, self.expected)
             )
+            # Late in the diffusion little is left of this difference: in float64, so that an
+            # event hardly notices what it is stacked with.
+            a, b, m = a.double(), b.double(), m.double()
             moments = (a.mT @ b).flatten(1)
-            found[stack.events] = moments[:, entry] * scale - m.mT @ m
+            found[stack.events] = (moments[:, entry] * scale - m.mT @ m).float()
         return found
 
 

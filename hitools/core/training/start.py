@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from hitools.core.aligned import Aligned
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
 from hitools.core.features import IntArray
@@ -153,10 +154,12 @@ def _prepare(
     begun = agreed(accelerator, lambda: folder.read_config() if folder.begun() else None)
     initial = agreed(accelerator, lambda: start.model.read_model() if start.model else None)
     if initial is not None:
+        kind = initial[1].representation
         options = replace(
             options,
             network=initial[1].network,
-            representation=initial[1].representation.name,
+            representation=kind.name,
+            slice_harmonics=kind.slices.sums.harmonics if isinstance(kind, Aligned) else (),
         )
     if options.sums_weight and not isinstance(options.network, RotaryConfig):
         raise InputError(
