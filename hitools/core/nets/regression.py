@@ -57,7 +57,9 @@ class Places:
         weights: (n_total or 1, m) of the places, 1 in all.
         steps: (n_total, m, d) from the mean place.
         mean: (n_total, k) of the factors.
-        second: (n_total, k, k) mean of their products.
+        second: (n_total, k, k) float64 mean of their products. Late in the diffusion little is
+            left of it less the product of the means, and what rounding leaves would depend on what
+            an event is batched with.
     """
 
     factors: Tensor
@@ -71,7 +73,8 @@ class Places:
         """From (n_total, m, k) factors and (n_total, m, d) coordinates."""
         weighted = factors * weights[:, :, None]
         steps = places - (places * weights[:, :, None]).sum(1, keepdim=True)
-        return cls(factors, weights, steps, weighted.sum(1), weighted.mT @ factors)
+        second = weighted.double().mT @ factors.double()
+        return cls(factors, weights, steps, weighted.sum(1), second)
 
     def tilted(self, slope: Tensor) -> tuple[Tensor, Tensor]:
         """What becomes of the mean place where the likelihood of places changes, to first order.
@@ -178,9 +181,7 @@ class Regression:
             a, b, m = (
                 one[stack.rows] * stack.real[..., None] for one in (first, of_phi, self.expected)
             )
-            # Late in the diffusion little is left of this difference: in float64, so that an
-            # event hardly notices what it is stacked with.
-            a, b, m = a.double(), b.double(), m.double()
+            m = m.double()
             moments = (a.mT @ b).flatten(1)
             found[stack.events] = (moments[:, entry] * scale - m.mT @ m).float()
         return found
