@@ -32,7 +32,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from running import Children, Clock, Factory, MakingError, Record, alone, cores, without_folders
+from running import (
+    Children,
+    Clock,
+    Factory,
+    MakingError,
+    Record,
+    TooLittleTimeError,
+    alone,
+    cores,
+    without_folders,
+)
 
 from hitools.core.errors import InputError
 from hitools.core.modelfolder import ModelFolder
@@ -131,13 +141,34 @@ class Making:
     # Training ------------------------------------------------------------------------------------
 
     def train(self, stage: str, files: list[str], more: list[str]) -> ModelFolder:
-        """Train a stage to its end, or to the end of its time; the model it leaves."""
+        """Train a stage to its end, or to the end of its time; the model it leaves.
+
+        Raises TooLittleTimeError where there is no model by then; the same command with more
+        minutes plans the stage anew.
+        """
         model = ModelFolder(self.folder / stage)
         if self.record.get(f"{stage} done"):
             return model
+        try:
+            seconds, start = self.train_in_its_time(model, stage, files, more)
+        except TooLittleTimeError:
+            self.record.forget(f"{stage} time", f"{stage} start", f"{stage} plan", "speed")
+            shutil.rmtree(model.path, ignore_errors=True)
+            raise
+        self.shared.decide(f"{stage} seconds", lambda: seconds)
+        self.record.put(f"{stage} seconds", self.clock.used() - start)
+        self.record.put(f"{stage} done", True)
+        return model
+
+    def train_in_its_time(
+        self, model: ModelFolder, stage: str, files: list[str], more: list[str]
+    ) -> tuple[float, float]:
+        """Train; the seconds that the stage was given, and from when on."""
         end = self.shares[stage] * self.total
         # Another model on these events gets as much time as the first one had.
-        seconds = self.shared.decide(f"{stage} seconds", lambda: end - self.clock.used())
+        seconds = self.shared.get(f"{stage} seconds") or self.record.decide(
+            f"{stage} time", lambda: end - self.clock.used()
+        )
         start = self.record.decide(f"{stage} start", self.clock.used)
         end = min(start + seconds, self.shares["stage-2"] * self.total)
         plan = self.record.decide(f"{stage} plan", lambda: self.plan(files, end))
@@ -146,13 +177,13 @@ class Making:
         left = end - self.clock.used()
         in_time = left > 0 and self.children.run(words, left)
         if not model.weights_path.exists() and stage == "stage-1":
-            raise MakingError(f"{stage}: no epoch ended in its {seconds:.0f} s: more --minutes")
+            raise TooLittleTimeError(
+                f"{stage}: no epoch ended in its {seconds:.0f} s: more --minutes"
+            )
         if not in_time:
             kept = "with its best weights" if model.weights_path.exists() else "without an epoch"
             self.children.say(f"{stage}: ended at its share of the time, {kept}")
-        self.record.put(f"{stage} seconds", self.clock.used() - start)
-        self.record.put(f"{stage} done", True)
-        return model
+        return seconds, start
 
     def command(self, files: list[str], stage: str, steps: int) -> list[str]:
         """The line of hi-train, in names relative to the work folder."""
@@ -190,7 +221,9 @@ class Making:
                 break
         self.children.interrupt(child)
         if not points:
-            raise MakingError(f"hi-train made no step in {most - began:.0f} s: more --minutes")
+            raise TooLittleTimeError(
+                f"hi-train made no step in {most - began:.0f} s: more --minutes"
+            )
         (steps, seconds), (last, until) = points[0][:2], points[-1][:2]
         if last == steps:
             steps, seconds = 0, 0.0

@@ -29,6 +29,10 @@ class MakingError(Exception):
     """A command failed, or the budget is too small; one line."""
 
 
+class TooLittleTimeError(MakingError):
+    """The budget is too small for a model."""
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Keep a second make.py out of the folder; the lock is the kernel's and ends with us."""
@@ -59,8 +63,18 @@ class Record:
         """Record it, whole or not at all."""
         with self._lock:
             self._values[name] = value
-            write_text(self._path, json.dumps(self._values, indent=1) + "\n")
+            self._write()
         return value
+
+    def _write(self) -> None:
+        write_text(self._path, json.dumps(self._values, indent=1) + "\n")
+
+    def forget(self, *names: str) -> None:
+        """Decide these anew the next time."""
+        with self._lock:
+            for name in names:
+                self._values.pop(name, None)
+            self._write()
 
     def decide(self, name: str, make: Callable[[], Any]) -> Any:
         """What was decided before, else decide now."""

@@ -245,6 +245,33 @@ def test_spectra_are_set_right_at_the_end_once_and_where_asked_for(run, tmp_path
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize("kind", [SMALL, ROTARY], ids=["paper", "rotary"])
+def test_the_event_branch_is_trained_alone_and_goes_on_after_kill_9(run, tmp_path, events, kind):
+    first = run("hi-train", events, "-o", "first", *kind, "--no-provenance")
+    assert first.returncode == 0, first.stderr
+    words = [str(events), *kind, "--no-provenance", "--init", "first", "--branch", "event"]
+    words += ["--epochs", "20", "--save-seconds", "0"]
+    assert run("hi-train", *words, "-o", "whole").returncode == 0
+    state = tmp_path / "killed" / "state" / "state.safetensors"
+    process = subprocess.Popen(
+        [script("hi-train"), *words, "-o", "killed"], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and not state.exists():
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    assert run("hi-train", *words, "-o", "killed").returncode == 0
+    assert_same_bits(tmp_path / "killed", tmp_path / "whole")
+    before, after = (
+        load_file(tmp_path / name / "model.safetensors") for name in ("first", "whole")
+    )
+    changed = {key.partition(".")[0] for key in before if not before[key].equal(after[key])}
+    assert changed == ({"event", "slices"} if kind is ROTARY else {"event"})
+    lines = metrics(tmp_path / "whole")
+    assert all(line["validation"].keys() == {"event", "total"} for line in lines)
+    assert lines[-1]["validation"]["event"] < metrics(tmp_path / "first")[-1]["validation"]["event"]
+
+
 def test_a_model_is_trained_and_sampled_with_the_sums_that_were_asked_for(run, tmp_path, events):
     words = ("hi-train", events, "-o", "model", *ROTARY, "--slice-harmonics")
     result = run(*words, "3,3,2")

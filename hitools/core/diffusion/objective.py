@@ -51,14 +51,14 @@ class Losses:
         event: mean over events of the squared velocity error, averaged over the event features;
             for networks with coarse features, plus the same of these.
         particle: mean over particles of the same, averaged over the particle features; a particle
-            weighs as much as its event.
+            weighs as much as its event. None where it was not asked for.
         psi: mean of L_psi over the events with t < 0.5; None where it was not asked for.
         sums: of networks that estimate what particles add to the sums of their event: mean over
             particles of the squared error of the estimates, and of their event's error as a whole.
     """
 
     event: WeightedMean
-    particle: WeightedMean
+    particle: WeightedMean | None
     psi: WeightedMean | None
     sums: WeightedMean | None
 
@@ -109,6 +109,7 @@ def losses(
     event_noise: Tensor,
     particle_noise: Tensor,
     *,
+    with_particles: bool = True,
     psi: Callable[[Tensor, Tensor, Layout], Tensor] | None = None,
     with_sums: bool = False,
 ) -> Losses:
@@ -124,12 +125,14 @@ def losses(
         event_noise: (n_times, n_events, n_event_features) standard normal; event vectors are shown
             at n_times times, evenly apart from t on.
         particle_noise: standard normal in the shape of particles.
+        with_particles: without, event vectors are all that is shown.
         psi: adds L_psi of the denoised particles, usually a PsiLoss.
         with_sums: adds the loss on the sums; the model is one that estimates them.
     """
-    layout = Layout.from_offsets(offsets, particles.device)
     event_loss = _event_loss(model, events, weights, t, event_noise)
-
+    if not with_particles:
+        return Losses(event_loss, None, None, None)
+    layout = Layout.from_offsets(offsets, particles.device)
     alpha, sigma = (layout.spread(one) for one in alpha_sigma(t[:, None]))
     noised = diffuse(particles, particle_noise, alpha, sigma)
     target = velocity(particles, particle_noise, alpha, sigma)

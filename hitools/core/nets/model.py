@@ -61,6 +61,10 @@ class Denoiser(nn.Module):
         encoded = self.body(x, t, layout)
         return self.head(encoded, t, events, self._label(label, events), layout)
 
+    def event_branch(self) -> list[nn.Module]:
+        """What draws event vectors; it shares no weights with the rest."""
+        return [self.event]
+
     def compiled_parts(self) -> list[nn.Module]:
         """What torch.compile works on, where it is asked for."""
         return [self.event, self.body, self.head]

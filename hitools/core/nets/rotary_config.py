@@ -21,7 +21,9 @@ class RotaryConfig:
             once more at the end. 0 leaves out all of it: the slices then are a condition only.
         event_width: channels of the event branch.
         n_event_blocks: its residual blocks, and those of the branch for slices of eta.
-        slice_width: channels of the branch for slices.
+        slice_width: channels of the branch for slices, each of them where slice_told is not 0.
+        slice_told: numbers that a slice tells the others in a block; 0: the scores of all slices
+            are one row, as in models of before.
     """
 
     kind: ClassVar[str] = "rotary"
@@ -33,7 +35,8 @@ class RotaryConfig:
     n_feedbacks: int = 1
     event_width: int = 96
     n_event_blocks: int = 4
-    slice_width: int = 128
+    slice_width: int = 80
+    slice_told: int = 24
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
@@ -42,6 +45,8 @@ class RotaryConfig:
                 f"network: head_width {self.head_width}, expected an even number, "
                 f"at least {2 * N_TURNED}"
             )
+        if self.slice_told < 0:
+            raise InputError(f"network: slice_told {self.slice_told}, expected 0 or more")
         if not 0 <= self.n_feedbacks < self.n_blocks:
             raise InputError(f"network: n_feedbacks {self.n_feedbacks}, expected fewer than blocks")
 
@@ -61,4 +66,4 @@ class RotaryConfig:
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise InputError(f"network: unknown settings {', '.join(sorted(unknown))}")
-        return cls(**values)
+        return cls(**{"slice_told": 0, **values})

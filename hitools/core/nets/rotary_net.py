@@ -22,9 +22,16 @@ from hitools.core.nets.layout import Layout
 from hitools.core.nets.regression import Regression
 from hitools.core.nets.rotary import RotaryAttention, Turn
 from hitools.core.nets.rotary_config import RotaryConfig
+from hitools.core.nets.scores import (
+    N_TIME,
+    NORM_EPSILON,
+    ScoresBranch,
+    SlicesBranch,
+    normed,
+    time_features,
+)
 from hitools.core.slices import N_SLICES
 
-N_TIME: Final = 8
 N_HARMONICS: Final = 4
 N_CONDITION: Final = 8
 N_EVENT: Final = 9
@@ -33,18 +40,6 @@ N_PARTICLE: Final = 4
 ETA_SPAN: Final = 2.5
 LEAST_NOISE: Final = 0.02
 MOST_WEIGHT: Final = 5.0
-NORM_EPSILON: Final = 1e-6
-
-
-def time_features(t: Tensor) -> Tensor:
-    """(n,) times to (n, 2 N_TIME) slow waves."""
-    angle = t.float()[:, None] * torch.arange(1, N_TIME + 1, device=t.device) * (math.pi / 2)
-    return torch.cat([angle.sin(), angle.cos()], dim=1)
-
-
-def normed(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Root-mean-square norm per row, then scale and shift of its event, given per particle."""
-    return functional.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON) * (1 + scale) + shift
 
 
 def outwards(velocity: Tensor, phi: Tensor) -> Tensor:
@@ -53,31 +48,6 @@ def outwards(velocity: Tensor, phi: Tensor) -> Tensor:
     cos, sin = phi.cos(), phi.sin()
     x, y = cos * along - sin * across, sin * along + cos * across
     return torch.cat([velocity[:, :2], x[:, None], y[:, None]], dim=1)
-
-
-class ScoresBranch(nn.Module):
-    """Noised scores of an event and time to their velocity: residual blocks, modulated by time."""
-
-    def __init__(self, n_scores: int, n_known: int, width: int, n_blocks: int) -> None:
-        """Scores to denoise, numbers that are known already, and sizes."""
-        super().__init__()
-        self.time = nn.Sequential(Dense(2 * N_TIME, width), nn.SiLU())
-        self.embed = Dense(n_scores + n_known, width)
-        self.modulations = nn.ModuleList(Dense(width, 2 * width) for _ in range(n_blocks))
-        self.hidden = nn.ModuleList(Dense(width, 2 * width) for _ in range(n_blocks))
-        self.back = nn.ModuleList(Dense(2 * width, width) for _ in range(n_blocks))
-        self.out = Dense(width, n_scores)
-        for layer in [*self.back, *self.modulations, self.out]:
-            nn.init.zeros_(layer.weight)
-
-    def forward(self, z: Tensor, t: Tensor, known: Tensor | None = None) -> Tensor:
-        """(n_events, n_scores), (n_events,), (n_events, n_known) to the first shape."""
-        time = self.time(time_features(t))
-        x = self.embed(z if known is None else torch.cat([z, known], dim=1))
-        for modulation, hidden, back in zip(self.modulations, self.hidden, self.back, strict=True):
-            scale, shift = modulation(time).chunk(2, dim=1)
-            x = x + back(functional.silu(hidden(normed(x, scale, shift))))
-        return self.out(functional.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON))
 
 
 class RotaryBlock(nn.Module):
@@ -146,7 +116,7 @@ class RotaryNet(nn.Module):
         n_expected = known.n_pt - 1 + N_SLICES + 1 + known.n_phi - 1
         n_inputs = 3 + 2 * N_HARMONICS + 6 + 3 + n_expected + N_FIELDS
         self.event = ScoresBranch(N_EVENT, 0, config.event_width, config.n_event_blocks)
-        self.slices = ScoresBranch(n_coarse, N_ORIENTED, config.slice_width, config.n_event_blocks)
+        self.slices = _slices_branch(config, n_coarse)
         self.condition_hidden = Dense(N_CONDITION + n_coarse + 2 * N_TIME, 2 * width)
         self.condition_out = Dense(2 * width, width)
         self.embed_hidden = Dense(n_inputs, 2 * width)
@@ -231,6 +201,10 @@ class RotaryNet(nn.Module):
         independent = self.representation.independent_velocity(x, *spread)
         return independent + outwards(learnt, phi), estimates
 
+    def event_branch(self) -> list[nn.Module]:
+        """What draws event vectors and slices; it shares no weights with the rest."""
+        return [self.event, self.slices]
+
     def compiled_parts(self) -> list[nn.Module]:
         """What torch.compile works on, where it is asked for."""
         return [self.event, self.slices, *self.blocks]
@@ -257,3 +231,10 @@ class RotaryNet(nn.Module):
             dim=1,
         )
         return self.embed_out(functional.gelu(self.embed_hidden(inputs), approximate="tanh"))
+
+
+def _slices_branch(config: RotaryConfig, n_scores: int) -> ScoresBranch | SlicesBranch:
+    width, n_blocks = config.slice_width, config.n_event_blocks
+    if not config.slice_told:
+        return ScoresBranch(n_scores, N_ORIENTED, width, n_blocks)
+    return SlicesBranch(n_scores, N_ORIENTED, width, config.slice_told, n_blocks)

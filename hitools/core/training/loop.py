@@ -92,6 +92,12 @@ def make_optimiser(options: TrainingOptions, weights: list[Tensor]) -> Optimizer
     )
 
 
+def _trained(options: TrainingOptions, model: Network) -> list[Tensor]:
+    """The weights that are trained."""
+    parts = model.event_branch() if options.branch == "event" else [model]
+    return [weight for part in parts for weight in part.parameters()]
+
+
 class Trainer:
     """A run from the start, or after resume() from its last state, to its last step."""
 
@@ -105,8 +111,8 @@ class Trainer:
         self._accelerator = accelerator
         self._model = model.to(device)
         self._average = copy.deepcopy(self._model).requires_grad_(False)
-        self._weights: list[Tensor] = list(self._model.parameters())
-        self._averages: list[Tensor] = list(self._average.parameters())
+        self._weights = _trained(plan.options, self._model)
+        self._averages = _trained(plan.options, self._average)
         self._optimiser = make_optimiser(plan.options, self._weights)
         if plan.options.compile:
             from hitools.core.nets.compiling import compile_network
@@ -186,7 +192,7 @@ class Trainer:
         self._optimiser.step()
         decay = decay_of_average(options.ema, self._plan.total_steps)
         with torch.no_grad():
-            torch._foreach_lerp_(list(self._average.parameters()), self._weights, 1 - decay)
+            torch._foreach_lerp_(self._averages, self._weights, 1 - decay)
         progress.epoch.steps += 1
         progress.epoch.events += step.n_events_of_all
 
@@ -233,8 +239,8 @@ class Trainer:
         )
 
     def _total(self, parts: dict[str, float]) -> float:
-        """Event and particle term, which is what epochs are compared by."""
-        return parts["event"] + parts["particle"]
+        """Event and particle term, as far as they are trained: what epochs are compared by."""
+        return parts["event"] + parts.get("particle", 0.0)
 
     def _validate(self) -> dict[str, float]:
         sums = Sums(self._accelerator.device)

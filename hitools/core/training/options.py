@@ -10,6 +10,7 @@ from hitools.core.nets.rotary_config import RotaryConfig
 
 OPTIMISERS: Final = ("lion", "adamw")
 PRECISIONS: Final = ("float32", "bf16")
+BRANCHES: Final = ("both", "event")
 
 HOW_IT_RUNS: Final = (
     "processes",
@@ -46,6 +47,8 @@ class TrainingOptions:
             the steps at most (schedule.decay_of_average).
         psi_weight: of L_psi in the loss; 0 leaves it out.
         sums_weight: of the loss on the sums of particles, for networks that estimate them.
+        branch: "both" are trained, or "event" alone: what draws event vectors and what else is
+            drawn before particles. It costs little, and may be shown many more events.
         event_times: diffusion times, evenly apart, at which a step shows each event vector: the
             event branch costs little and has one vector where the other has 200 particles.
         calibration_events: generated at the end to measure the spectra of the model on; 0 for none,
@@ -84,6 +87,7 @@ class TrainingOptions:
     ema: float = 0.999
     psi_weight: float = 0.0
     sums_weight: float = 0.0
+    branch: str = "both"
     event_times: int = 1
     calibration_events: int = 0
     symmetries: bool = False
@@ -114,6 +118,7 @@ class TrainingOptions:
             "clip": self.clip > 0,
             "ema": 0 <= self.ema < 1,
             "validation_fraction": 0 < self.validation_fraction < 1,
+            "branch": self.branch in BRANCHES,
             "optimiser": self.optimiser in OPTIMISERS,
             "precision": self.precision in PRECISIONS,
             "budget": self.budget is None or self.budget > 0,

@@ -62,6 +62,7 @@ class Objective:
         psi_weight: of L_psi; 0 leaves it out.
         sums_weight: of the loss on the sums of particles; 0 leaves it out.
         event_times: diffusion times at which each event vector is shown.
+        with_particles: whether particles are shown; else event vectors alone.
         autocast: makes the context of the precision that the network runs in.
     """
 
@@ -71,6 +72,7 @@ class Objective:
     psi_weight: float = 0.0
     sums_weight: float = 0.0
     event_times: int = 1
+    with_particles: bool = True
     autocast: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def add(self, model: Network, step: Step, budget: Budget, sums: Sums, *, train: bool) -> None:
@@ -81,7 +83,7 @@ class Objective:
         """
         counts = step.batch.n_particles
         while True:
-            runs = list(runs_by_budget(step.batch.offsets, budget.particles))
+            runs = self._runs(step, budget)
             try:
                 with torch.set_grad_enabled(train):
                     terms = self._passes(model, step, runs, sums.values.device, train=train)
@@ -91,6 +93,12 @@ class Objective:
                 budget.shrink(int(counts.max()))
         sums.values[: 2 * len(TERMS)] += terms
         sums.values[2 * len(TERMS) :] += terms.new_tensor([int(counts.sum()), len(runs)])
+
+    def _runs(self, step: Step, budget: Budget) -> list[slice]:
+        """The events of each pass: event vectors alone go through the network together."""
+        if self.with_particles or not step.batch.n_particles.size:
+            return list(runs_by_budget(step.batch.offsets, budget.particles))
+        return [slice(0, step.batch.n_particles.size)]
 
     def _passes(
         self, model: Network, step: Step, runs: list[slice], device: torch.device, *, train: bool
@@ -108,7 +116,8 @@ class Objective:
         offsets = torch.from_numpy(batch.offsets)
         representation = self.representation
         z, x = representation.encode(events, particles, offsets)
-        z_noise, x_noise = self.noise(batch, index, z.shape[1], x.shape[1], step.turn)
+        n_columns = x.shape[1] if self.with_particles else 0
+        z_noise, x_noise = self.noise(batch, index, z.shape[1], n_columns, step.turn)
         psi = None
         if self.psi_weight:
             psi = PsiLoss(representation.momenta, representation.event_plane)
@@ -132,10 +141,12 @@ class Objective:
                     t[run],
                     z_noise[:, run],
                     x_noise[rows],
+                    with_particles=self.with_particles,
                     psi=psi,
                     with_sums=self.sums_weight > 0,
                 )
-            means = [parts.event, parts.particle, parts.psi or nothing, parts.sums or nothing]
+            others = (parts.particle, parts.psi, parts.sums)
+            means = [parts.event, *(one or nothing for one in others)]
             numerators = torch.stack([mean.numerator for mean in means])
             if train:
                 factors = [a / b if b > 0 else 0.0 for a, b in zip(scale, whole, strict=True)]
