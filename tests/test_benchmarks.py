@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 
@@ -177,3 +178,32 @@ def test_a_step_that_fails_is_named_and_the_others_are_run(oo_path, tmp_path):
     assert "memory" not in result.stderr.splitlines()[-1]
     assert len(json.loads((out / "memory.json").read_text())) == 2
     assert "nobody-s" in (out / "log.txt").read_text()
+
+
+def test_slices_are_told_from_others_where_they_are_wrong(monkeypatch):
+    slices = load("slices")
+    network, config = slices.find_model("oo-5360").read_model()
+    one = slices.drawn(network, config, 1000)
+    assert one.scores.shape == (1000, 9 + config.representation.n_coarse_features)
+    monkeypatch.setattr(slices, "SEED", 8)
+    other = slices.drawn(network, config, 1000)
+    value, error = slices.auc(one.scores, other.scores)
+    assert abs(value - 0.5) < 4 * error
+    with torch.no_grad():
+        network.slices.out.weight *= 0.5
+    wrong = slices.drawn(network, config, 1000)
+    assert slices.auc(one.scores, wrong.scores)[0] > 0.5 + 8 * error
+
+
+def test_moments_of_slices_are_those_of_their_particles(oo):
+    """|Q_k|^2 / N - 1 from the slices, and from phi of the particles."""
+    slices = load("slices")
+    _, config = slices.find_model("oo-5360").read_model()
+    whole = oo.take((oo.n_particles > 0).nonzero()[0])
+    arrays = (torch.from_numpy(one) for one in (whole.events, whole.particles, whole.offsets))
+    scores = config.representation.encode(*arrays)[0].float()
+    sums = slices._with_sums(config.representation, scores, torch.from_numpy(whole.events)).sums
+    ours = slices.moments(config.representation, sums)["n.2.excess"][0]
+    phi = np.split(whole.particle("phi").astype(float), whole.offsets[1:-1])
+    truth = [abs(np.exp(2j * one).sum()) ** 2 / len(one) - 1 for one in phi]
+    assert ours == pytest.approx(np.mean(truth), abs=0.02)

@@ -203,7 +203,7 @@ class Generator:
         order = np.argsort(-counts, kind="stable")
         index, events, counts = index[order], events[order], counts[order]
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        x = self._solve(index, self._given(index, events), offsets)
+        x = self._solve(index, self.given(index, events), offsets)
         pt, eta, phi, mended = self._representation.decode_particles(x, events, counts)
         self.mended += mended
         pt, eta, phi = (values.astype(np.float32) for values in (pt, eta, phi))
@@ -227,7 +227,7 @@ class Generator:
             start = stop
         return torch.cat(samples)
 
-    def _given(self, index: IntArray, events: Float32Array) -> Tensor:
+    def given(self, index: IntArray, events: Float32Array) -> Tensor:
         """(n_events, ...) what particles are sampled given: event scores and coarse features."""
         sampling, model = self._sampling, self._model
         z = self._representation.encode_events(torch.from_numpy(events).to(self._device))

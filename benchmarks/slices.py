@@ -1,0 +1,170 @@
+"""Whether what a model draws before particles can be told from real events: the slices of eta.
+
+    python benchmarks/slices.py MODEL REFERENCE.h5 [-n EVENTS] [--json]
+
+Draws event vectors and slices, without particles, and takes those of as many events of REFERENCE
+(events that no training saw). Boosted trees are trained on the scores of half of both; their AUC on
+the other half is 0.5 where the two cannot be told apart. For each sum with a direction, the mean
+product of the vectors of slices that lie two or more apart, a particle pair (as in c_k{2} with a
+gap), and for the particles the variance of the whole event's vector less that of a random walk,
+tell what is wrong where it is not.
+"""
+
+import argparse
+import json
+import os
+from dataclasses import dataclass
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+
+import numpy as np
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from hitools.core.aligned import EVENT_SCORES, Aligned
+from hitools.core.errors import InputError
+from hitools.core.features import EVENT_INDEX
+from hitools.core.format.concatenation import Concatenation
+from hitools.core.generator import Generator, Sampling
+from hitools.core.modelfolder import ModelConfig
+from hitools.core.nets.networks import Network
+from hitools.core.shipped import find_model
+from hitools.core.slices import N_SLICES
+
+SEED = 7
+BLOCK = 4096
+APART = 2
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Of events, before their particles.
+
+    Attributes:
+        scores: (n_events, 9 + n_coarse).
+        sums: (n_events, N_SLICES, n_names), as particles are made to add up to.
+    """
+
+    scores: Tensor
+    sums: Tensor
+
+
+def drawn(network: Network, config: ModelConfig, n_events: int) -> Drawn:
+    """By the model."""
+    generator = Generator(
+        network, config, Sampling(seed=SEED, **config.sampling), torch.device("cpu")
+    )
+    scores, vectors = [], []
+    for start in range(0, n_events, BLOCK):
+        index = np.arange(start, min(start + BLOCK, n_events))
+        events, _ = generator.draw_vectors(index, np.zeros_like(index))
+        vectors.append(torch.from_numpy(events))
+        with torch.no_grad():
+            scores.append(generator.given(index, events))
+    representation = _with_slices(config, "the model")
+    return _with_sums(representation, torch.cat(scores), torch.cat(vectors))
+
+
+def real(representation: Aligned, path: str, n_events: int) -> Drawn:
+    """Of the first events of a file."""
+    scores: list[Tensor] = []
+    vectors: list[Tensor] = []
+    missing = n_events
+    with Concatenation((path,)) as batches:
+        for batch in batches:
+            some = batch.take(batch.n_particles > 0)[:missing]
+            arrays = (some.events, some.particles, some.offsets)
+            events, particles, offsets = (torch.from_numpy(np.asarray(one)) for one in arrays)
+            scores.append(representation.encode(events, particles, offsets)[0].float())
+            vectors.append(events)
+            missing -= len(some)
+            if not missing:
+                break
+    if missing:
+        raise InputError(f"{path}: {n_events - missing} events with particles, {n_events} expected")
+    return _with_sums(representation, torch.cat(scores), torch.cat(vectors))
+
+
+def _with_sums(representation: Aligned, scores: Tensor, events: Tensor) -> Drawn:
+    column = {name: events[:, i] for name, i in EVENT_INDEX.items()}
+    q = torch.hypot(column["q_x"], column["q_y"])
+    coarse = scores[:, len(EVENT_SCORES) :]
+    sums = representation.slices.decode(coarse, column["n_particles"], column["mean_pt"], q)
+    return Drawn(scores, sums)
+
+
+def auc(one: Tensor, other: Tensor) -> tuple[float, float]:
+    """Of boosted trees on the second half of both, and its error where nothing can be told."""
+    half = len(one) // 2
+    labels = np.repeat([0, 1], half)
+    first, second = (
+        torch.cat([one[part], other[part]]).numpy() for part in (slice(half), slice(half, 2 * half))
+    )
+    trees = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.08, random_state=0)
+    trees.fit(first, labels)
+    error = np.sqrt((2 * half + 1) / (12 * half**2))
+    return float(roc_auc_score(labels, trees.predict_proba(second)[:, 1])), float(error)
+
+
+def moments(representation: Aligned, sums: Tensor) -> dict[str, tuple[float, float]]:
+    """What the slices say of correlations, by name: mean and error."""
+    which = representation.slices.sums
+    scalars, vectors = which.split(sums)
+    n = scalars[:, :, 0]
+    found = {}
+    far = [(i, j) for i in range(N_SLICES) for j in range(i + APART, N_SLICES)]
+    pairs = torch.stack([n[:, i] * n[:, j] for i, j in far]).sum(0).mean()
+    for place, (weight, k) in enumerate(which.vectors):
+        v = vectors[:, :, place]
+        products = torch.stack([(v[:, i] * v[:, j]).sum(1) for i, j in far]).sum(0)
+        found[f"{weight}.{k}.gap"] = _mean(products / pairs)
+        if weight == "n":
+            whole = v.sum(1).square().sum(1) / n.sum(1)
+            found[f"{weight}.{k}.excess"] = _mean(whole - 1)
+    return found
+
+
+def _mean(values: Tensor) -> tuple[float, float]:
+    array = values.double().numpy()
+    return float(array.mean()), float(array.std() / np.sqrt(len(array)))
+
+
+def _with_slices(config: ModelConfig, name: str) -> Aligned:
+    if not isinstance(config.representation, Aligned):
+        raise InputError(f"{name}: draws no slices")
+    return config.representation
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("reference")
+    parser.add_argument("-n", "--events", type=int, default=20_000)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    try:
+        network, config = find_model(options.model).read_model()
+        representation = _with_slices(config, options.model)
+        reference = real(representation, options.reference, options.events)
+    except InputError as problem:
+        parser.error(str(problem))
+    model = drawn(network, config, options.events)
+    value, error = auc(reference.scores, model.scores)
+    rows = {"auc": {"model": (value, error), "real": (0.5, 0.0)}}
+    of_model, of_real = (moments(representation, one.sums) for one in (model, reference))
+    rows |= {name: {"model": of_model[name], "real": of_real[name]} for name in of_model}
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return
+    print(f"{options.model}: {options.events:,} events drawn, as many of {options.reference}")
+    for name, row in rows.items():
+        numbers = (f"{row[who][0]:10.5f} +- {row[who][1]:.5f}" for who in ("model", "real"))
+        print(f"{name:12}", *numbers)
+
+
+if __name__ == "__main__":
+    main()
