@@ -222,7 +222,7 @@ class Making:
         self.children.interrupt(child)
         if not points:
             raise TooLittleTimeError(
-                f"hi-train made no step in {most - began:.0f} s: more --minutes"
+                f"hi-train made no step in {max(most - began, 0):.0f} s: more --minutes"
             )
         (steps, seconds), (last, until) = points[0][:2], points[-1][:2]
         if last == steps:

@@ -16,8 +16,9 @@ from hitools.core.nets.model import Denoiser
 from hitools.core.nets.networks import build, config_from_dict, config_to_dict
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import N_EVENT, RotaryNet
+from hitools.core.nets.scores import SlicesBranch
 from hitools.core.scaling import Standardised
-from hitools.core.slices import SliceSums
+from hitools.core.slices import N_SLICES, SliceSums
 from tests.core.nets.support import offsets_of
 
 TINY = RotaryConfig(
@@ -210,3 +211,28 @@ def test_bfloat16_autocast_stays_near_float32(model):
         assert float(((one - other).norm() / other.norm()).detach()) < 0.05
     rounded.square().sum().backward()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_slices_hear_each_other_and_share_what_they_do_by_themselves():
+    torch.manual_seed(1)
+    branch = SlicesBranch(N_COARSE, n_known=3, width=16, n_told=4, n_blocks=2)
+    with torch.no_grad():
+        for parameter in branch.parameters():
+            parameter.normal_(std=0.2)
+        z, t, known = torch.randn(6, N_COARSE), torch.rand(6), torch.randn(6, 3)
+        changed = z.view(6, N_SLICES, -1).clone()
+        changed[:, 4] += 1
+
+        def of_slices(values):
+            return branch(values.reshape(6, -1), t, known).view(6, N_SLICES, -1)
+
+        heard = (of_slices(changed) - of_slices(z))[:, 0].abs().amax(1)
+        assert (heard > 1e-4).all()
+        for block in branch.blocks:
+            for parameter in block.hear.parameters():
+                parameter.zero_()
+        assert of_slices(changed)[:, :4].equal(of_slices(z)[:, :4])
+        branch.known.weight.zero_()
+        branch.known.bias.zero_()
+        alike = of_slices(z[:, : N_COARSE // N_SLICES].repeat(1, N_SLICES))
+        assert (alike - alike[:, :1]).abs().max() < 1e-5
