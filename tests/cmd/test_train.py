@@ -260,7 +260,9 @@ def test_the_event_branch_is_trained_alone_and_goes_on_after_kill_9(run, tmp_pat
         time.sleep(0.002)
     process.kill()
     process.wait()
-    assert run("hi-train", *words, "-o", "killed").returncode == 0
+    again = run("hi-train", *words, "-o", "killed", "--plot", "loss.png")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "loss.png").stat().st_size > 5000
     assert_same_bits(tmp_path / "killed", tmp_path / "whole")
     before, after = (
         load_file(tmp_path / name / "model.safetensors") for name in ("first", "whole")

@@ -10,16 +10,18 @@ if TYPE_CHECKING:
 
 
 def loss_figure(epochs: Sequence[dict[str, Any]]) -> "Figure":
-    """Training and validation loss against optimiser steps: event branch and particle branch.
+    """Training and validation loss against optimiser steps, of each branch that was trained.
 
     Args:
         epochs: the lines of a model's metrics.jsonl, at least one.
     """
     steps = [epoch["step"] for epoch in epochs]
+    branches = [name for name in ("event", "particle") if name in epochs[0]["validation"]]
     best = [epoch for epoch in epochs if epoch["best"]][-1:]
     with style.house_style():
-        figure = style.new_figure(7.0, 2.8)
-        for axes, branch in zip(figure.subplots(1, 2), ("event", "particle"), strict=True):
+        figure = style.new_figure(3.5 * len(branches), 2.8)
+        for place, branch in enumerate(branches, 1):
+            axes = figure.add_subplot(1, len(branches), place)
             for kind, line, colour in (
                 ("training", style.LINES[1], style.COLOURS[1]),
                 ("validation", style.LINES[0], style.COLOURS[0]),
