@@ -36,6 +36,7 @@ from hitools.core.slices import N_SLICES
 SEED = 7
 BLOCK = 4096
 APART = 2
+FEWEST = 100
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,8 @@ def main() -> None:
     parser.add_argument("-n", "--events", type=int, default=20_000)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.events < FEWEST:
+        parser.error(f"--events: expected {FEWEST} or more")
     torch.set_num_threads(1)
     try:
         network, config = find_model(options.model).read_model()

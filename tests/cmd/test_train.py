@@ -259,7 +259,7 @@ def test_the_event_branch_is_trained_alone_and_goes_on_after_kill_9(run, tmp_pat
     while process.poll() is None and not state.exists():
         time.sleep(0.002)
     process.kill()
-    process.wait()
+    assert process.wait() == -signal.SIGKILL  # it really was interrupted
     again = run("hi-train", *words, "-o", "killed", "--plot", "loss.png")
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "loss.png").stat().st_size > 5000
