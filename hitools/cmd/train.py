@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hitools.core.modelfolder import ModelFolder
     from hitools.core.training.loop import Report
     from hitools.core.training.options import TrainingOptions
-    from hitools.core.training.start import Prepared, Sources
+    from hitools.core.training.start import Prepared, Sources, Start
 
 _PRESETS = ("rotary", "paper", "quick")
 
@@ -146,13 +146,32 @@ def main(
             from hitools.core.plot.style import check_figure_path
 
             check_figure_path(plot)
-        options = _options(preset, seed, given)
+        sizes = _sizes(given.pop("network"))
+        options = _options(preset, seed, given, {} if init else sizes)
         if processes > 1 and not is_worker():
             launch("hitools.cmd.train", processes)
-        _train(options, inputs, validation, output, init, scaling, plot, no_provenance, quiet)
+        start = _start(init, scaling, sizes, given["slice_harmonics"])
+        _train(options, inputs, validation, output, start, plot, no_provenance, quiet)
 
 
-def _options(preset: str, seed: int, given: dict[str, Any]) -> "TrainingOptions":
+def _sizes(settings: tuple[tuple[str, float], ...]) -> dict[str, float]:
+    return {
+        name: int(number) if float(number).is_integer() else number for name, number in settings
+    }
+
+
+def _start(
+    init: str | None, scaling: Any, sizes: dict[str, float], slices: tuple[int, ...] | None
+) -> "Start":
+    from hitools.core.shipped import find_model
+    from hitools.core.training.start import Start
+
+    return Start(find_model(init), scaling, sizes, slices or ()) if init else Start()
+
+
+def _options(
+    preset: str, seed: int, given: dict[str, Any], sizes: dict[str, float]
+) -> "TrainingOptions":
     """The preset with what was given on the command line."""
     from dataclasses import asdict, replace
 
@@ -162,12 +181,9 @@ def _options(preset: str, seed: int, given: dict[str, Any]) -> "TrainingOptions"
     changes = {name: value for name, value in given.items() if value is not None and value != ()}
     if "compile_" in changes:
         changes["compile"] = changes.pop("compile_")
-    if "network" in changes:
-        sizes = asdict(options.network) | {
-            name: int(number) if float(number).is_integer() else number
-            for name, number in changes["network"]
-        }
-        changes["network"] = type(options.network).from_dict(sizes)
+    if sizes:
+        network = asdict(options.network) | sizes
+        changes["network"] = type(options.network).from_dict(network)
     if "epochs" in changes and "steps" not in changes:
         changes["steps"] = None
     return replace(options, seed=seed, **changes)
@@ -178,18 +194,15 @@ def _train(
     inputs: tuple[str, ...],
     validation: tuple[str, ...],
     output: str,
-    init: str | None,
-    scaling: Any,
+    start: "Start",
     plot: Path | None,
     no_provenance: bool,
     quiet: bool,
 ) -> None:
     from hitools.core.modelfolder import ModelFolder
-    from hitools.core.shipped import find_model
-    from hitools.core.training.start import Start, prepared
+    from hitools.core.training.start import prepared
 
     folder = ModelFolder(output)
-    start = Start(find_model(init) if init else None, scaling)
     lineage = Lineage(seed=options.seed, keep=not no_provenance)
     with ExitStack() as stack:
         sources = _sources(inputs, validation, stack, quiet=quiet)

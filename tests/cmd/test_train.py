@@ -274,6 +274,30 @@ def test_the_event_branch_is_trained_alone_and_goes_on_after_kill_9(run, tmp_pat
     assert lines[-1]["validation"]["event"] < metrics(tmp_path / "first")[-1]["validation"]["event"]
 
 
+def test_an_event_branch_of_other_sizes_begins_anew_and_particles_stay(run, tmp_path, events):
+    first = run("hi-train", events, "-o", "first", *ROTARY, "--net", "slice_told=0")
+    assert first.returncode == 0, first.stderr
+    words = ("hi-train", events, "-o", "second", *ROTARY, "--init", "first", "--scaling", "keep")
+    second = run(*words, "--branch", "event", "--net", "slice_told=4")
+    assert second.returncode == 0, second.stderr
+    before, after = (
+        load_file(tmp_path / name / "model.safetensors") for name in ("first", "second")
+    )
+    assert any(key.startswith("slices.blocks.0.tell") for key in after.keys() - before.keys())
+    same = {key for key in before.keys() & after.keys() if before[key].equal(after[key])}
+    particles = {key for key in before if key.partition(".")[0] not in ("event", "slices")}
+    assert particles <= same
+    assert not any(key.startswith("event.") for key in same)
+    result = run("hi-sample", "-m", "second", "-n", "3", "-o", "sample.h5")
+    assert result.returncode == 0, result.stderr
+    words = ("hi-train", events, "-o", "third", "--init", "first")
+    assert_one_line_error(run(*words, "--net", "width=64"), "--net width: a model to start from")
+    assert_one_line_error(run(*words, "--net", "wide=64"), "--net wide: a model to start from")
+    refused = run(*words, "--slice-harmonics", "3,3")
+    assert_one_line_error(refused, "--slice-harmonics: a model to start from keeps", "2,2")
+    assert not (tmp_path / "third/config.json").exists()
+
+
 def test_a_model_is_trained_and_sampled_with_the_sums_that_were_asked_for(run, tmp_path, events):
     words = ("hi-train", events, "-o", "model", *ROTARY, "--slice-harmonics")
     result = run(*words, "3,3,2")

@@ -34,6 +34,9 @@ class NetConfig:
 
     kind: ClassVar[str] = "pet"
 
+    EVENT_SIZES: ClassVar[tuple[str, ...]] = ("n_event_blocks",)
+    """Of what draws event vectors: particles do not depend on them."""
+
     n_particle_features: int = len(PARTICLE_COLUMNS)
     n_event_features: int = len(EVENT_COLUMNS)
     n_classes: int = 1

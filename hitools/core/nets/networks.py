@@ -33,6 +33,20 @@ def config_from_dict(values: Mapping[str, Any]) -> NetworkConfig:
     return CONFIGS[kind].from_dict(settings)
 
 
+def resized(config: NetworkConfig, sizes: Mapping[str, float]) -> NetworkConfig:
+    """The same network with other sizes of its event branch.
+
+    Raises InputError for the size of anything else: its weights would fit no more.
+    """
+    for name, size in sizes.items():
+        if name not in config.EVENT_SIZES and size != config.to_dict().get(name):
+            raise InputError(
+                f"--net {name}: a model to start from keeps its sizes, "
+                f"except {', '.join(config.EVENT_SIZES)}"
+            )
+    return type(config).from_dict(config.to_dict() | dict(sizes))
+
+
 def build(config: NetworkConfig, representation: Representation) -> Network:
     """A network with random weights. Raises InputError where the two do not go together."""
     from hitools.core.aligned import Aligned

@@ -28,6 +28,14 @@ class RotaryConfig:
 
     kind: ClassVar[str] = "rotary"
 
+    EVENT_SIZES: ClassVar[tuple[str, ...]] = (
+        "event_width",
+        "n_event_blocks",
+        "slice_width",
+        "slice_told",
+    )
+    """Of what draws event vectors and slices: particles do not depend on them."""
+
     width: int = 48
     n_heads: int = 1
     head_width: int = 32

@@ -6,9 +6,9 @@ the same events continues it; any other is refused.
 
 import shutil
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from hitools.core.aligned import Aligned
 from hitools.core.batch import EventBatch
@@ -23,7 +24,7 @@ from hitools.core.errors import InputError
 from hitools.core.features import IntArray
 from hitools.core.format.meta import EventMeta
 from hitools.core.modelfolder import ModelConfig, ModelFolder
-from hitools.core.nets.networks import Network, build
+from hitools.core.nets.networks import Network, build, resized
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.noise import NoiseKey
 from hitools.core.processes import accelerated, agreed, autocast_for
@@ -69,10 +70,15 @@ class Start:
         model: a trained model; None begins with random weights.
         scaling: keep its constants, or measure them on the new events. Either way the limits of
             counts and momenta are those of the new events.
+        sizes: of the model's event branch, by name, that are to be others: what has another size
+            begins with random weights.
+        slice_harmonics: that its slices have to have; () for any.
     """
 
     model: ModelFolder | None = None
     scaling: Literal["recompute", "keep"] = "recompute"
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    slice_harmonics: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,13 +160,7 @@ def _prepare(
     begun = agreed(accelerator, lambda: folder.read_config() if folder.begun() else None)
     initial = agreed(accelerator, lambda: start.model.read_model() if start.model else None)
     if initial is not None:
-        kind = initial[1].representation
-        options = replace(
-            options,
-            network=initial[1].network,
-            representation=kind.name,
-            slice_harmonics=kind.slices.sums.harmonics if isinstance(kind, Aligned) else (),
-        )
+        options = _as_of_model(options, start, initial[1])
     if options.sums_weight and not isinstance(options.network, RotaryConfig):
         raise InputError(
             f"training: the preset {options.preset!r} has a loss on sums, which a network of kind "
@@ -210,7 +210,7 @@ def _prepare(
 
     model = _random_model(options, representation)
     if initial is not None:
-        model.load_state_dict(initial[0].state_dict())
+        _begin_from(initial[0], model)
     total_steps = options.steps or options.epochs * feed.steps_per_epoch
     trainer = Trainer(
         Plan(
@@ -234,6 +234,21 @@ def _prepare(
         data=facts,
         device=_device_name(accelerator, events),
         is_main=accelerator.is_main_process,
+    )
+
+
+def _as_of_model(options: TrainingOptions, start: Start, config: ModelConfig) -> TrainingOptions:
+    """Network and representation of the model to start from, with other sizes where asked for."""
+    kind = config.representation
+    harmonics = kind.slices.sums.harmonics if isinstance(kind, Aligned) else ()
+    if start.slice_harmonics not in ((), harmonics):
+        has = f"those of {','.join(map(str, harmonics))}" if harmonics else "none"
+        raise InputError(f"--slice-harmonics: a model to start from keeps its slices, {has}")
+    return replace(
+        options,
+        network=resized(config.network, start.sizes),
+        representation=kind.name,
+        slice_harmonics=harmonics,
     )
 
 
@@ -344,6 +359,19 @@ def _random_model(options: TrainingOptions, representation: Representation) -> N
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         return build(options.network, representation)
+
+
+def _begin_from(initial: Network, model: Network) -> None:
+    """Take the weights of a model; what of the event branch has another size keeps its own."""
+    parts = dict(initial.named_children())
+    event_branch = model.event_branch()
+    for name, part in model.named_children():
+        if part not in event_branch or _shapes(part) == _shapes(parts[name]):
+            part.load_state_dict(parts[name].state_dict())
+
+
+def _shapes(part: nn.Module) -> dict[str, torch.Size]:
+    return {name: weight.shape for name, weight in part.state_dict().items()}
 
 
 def _objective(
