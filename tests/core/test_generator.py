@@ -104,6 +104,17 @@ def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(few, config):
     )
 
 
+def test_event_vectors_take_even_steps_where_particles_take_finer_ones(config):
+    index = np.arange(20)
+
+    def vectors(grid):
+        sampling = Sampling(seed=5, steps=3, event_steps=4, grid=grid)
+        return generator(config, sampling=sampling).draw_vectors(index, np.zeros_like(index))[0]
+
+    np.testing.assert_array_equal(vectors("power"), vectors("uniform"))
+    assert np.abs(vectors("cosine") - vectors("uniform")).max() > 0.01
+
+
 @pytest.mark.parametrize(("steps", "grid"), [(3, "uniform"), (32, "uniform"), (8, "cosine")])
 def test_midpoint_s_samples_far_outside_the_data_are_the_same_relative_to_their_size(
     few, steps, grid
