@@ -190,7 +190,7 @@ ROTARY: Final = TrainingOptions(
     event_times=8,
     calibration_events=2000,
     symmetries=True,
-    solver_steps=6,
+    solver_steps=4,
     solver_grid="power",
 )
 
