@@ -274,6 +274,20 @@ def test_the_event_branch_is_trained_alone_and_goes_on_after_kill_9(run, tmp_pat
     assert lines[-1]["validation"]["event"] < metrics(tmp_path / "first")[-1]["validation"]["event"]
 
 
+@pytest.mark.parametrize(
+    ("preset", "size", "expected"),
+    [
+        ("rotary", "width=10.5", "width 10.5, expected a whole number from 1 on"),
+        ("rotary", "slice_told=-1", "slice_told -1, expected a whole number from 0 on"),
+        ("paper", "n_blocks=0", "n_blocks 0, expected a whole number from 1 on"),
+        ("paper", "neighbour_columns=1", "neighbour_columns 1, expected several numbers"),
+    ],
+)
+def test_a_size_that_no_network_can_have_is_refused(run, events, preset, size, expected):
+    result = run("hi-train", events, "-o", "model", "--preset", preset, "--net", size)
+    assert_one_line_error(result, f"network: {expected}")
+
+
 def test_an_event_branch_of_other_sizes_begins_anew_and_particles_stay(run, tmp_path, events):
     first = run("hi-train", events, "-o", "first", *ROTARY, "--net", "slice_told=0")
     assert first.returncode == 0, first.stderr

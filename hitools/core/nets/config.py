@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_COLUMNS, PARTICLE_COLUMNS
+from hitools.core.nets.sizes import check_sizes
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class NetConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
+        check_sizes(self)
         if self.width % self.n_heads:
             raise InputError(
                 f"network: width {self.width} is not a multiple of n_heads {self.n_heads}"
@@ -72,7 +74,9 @@ class NetConfig:
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise InputError(f"network: unknown settings {', '.join(sorted(unknown))}")
-        known = dict(values)
-        if "neighbour_columns" in known:
-            known["neighbour_columns"] = tuple(known["neighbour_columns"])
+        # A list as JSON has it.
+        known: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
         return cls(**known)

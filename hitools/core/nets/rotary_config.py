@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from hitools.core.errors import InputError
 from hitools.core.nets.rotary import N_TURNED
+from hitools.core.nets.sizes import check_sizes
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,12 @@ class RotaryConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
+        check_sizes(self)
         if self.head_width < 2 * N_TURNED or self.head_width % 2:
             raise InputError(
                 f"network: head_width {self.head_width}, expected an even number, "
                 f"at least {2 * N_TURNED}"
             )
-        if self.slice_told < 0:
-            raise InputError(f"network: slice_told {self.slice_told}, expected 0 or more")
         if not 0 <= self.n_feedbacks < self.n_blocks:
             raise InputError(f"network: n_feedbacks {self.n_feedbacks}, expected fewer than blocks")
 

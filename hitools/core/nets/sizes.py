@@ -1,0 +1,21 @@
+"""What all configurations of networks ask of their sizes."""
+
+from dataclasses import fields
+from typing import Any
+
+from hitools.core.errors import InputError
+
+MAY_BE_0 = ("n_local_layers", "n_head_blocks", "n_feedbacks", "slice_told")
+
+
+def check_sizes(config: Any) -> None:
+    """Raise InputError where a field of a dataclass is not of its type, or below what it can be."""
+    for size in fields(config):
+        value = getattr(config, size.name)
+        least = 0 if size.name in MAY_BE_0 else 1
+        if size.type is int and (type(value) is not int or value < least):
+            raise InputError(
+                f"network: {size.name} {value}, expected a whole number from {least} on"
+            )
+        if size.type not in (int, float) and not isinstance(value, tuple):
+            raise InputError(f"network: {size.name} {value}, expected several numbers")
