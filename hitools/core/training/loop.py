@@ -94,8 +94,12 @@ def make_optimiser(options: TrainingOptions, weights: list[Tensor]) -> Optimizer
 
 def _trained(options: TrainingOptions, model: Network) -> list[Tensor]:
     """The weights that are trained."""
-    parts = model.event_branch() if options.branch == "event" else [model]
-    return [weight for part in parts for weight in part.parameters()]
+    of_events = [weight for part in model.event_branch() for weight in part.parameters()]
+    if options.branch == "event":
+        return of_events
+    known = {id(weight) for weight in of_events}
+    of_particles = [weight for weight in model.parameters() if id(weight) not in known]
+    return of_particles if options.branch == "particles" else [*model.parameters()]
 
 
 class Trainer:
@@ -113,6 +117,9 @@ class Trainer:
         self._average = copy.deepcopy(self._model).requires_grad_(False)
         self._weights = _trained(plan.options, self._model)
         self._averages = _trained(plan.options, self._average)
+        self._model.requires_grad_(False)
+        for weight in self._weights:
+            weight.requires_grad_(True)
         self._optimiser = make_optimiser(plan.options, self._weights)
         if plan.options.compile:
             from hitools.core.nets.compiling import compile_network

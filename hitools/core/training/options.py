@@ -10,7 +10,7 @@ from hitools.core.nets.rotary_config import RotaryConfig
 
 OPTIMISERS: Final = ("lion", "adamw")
 PRECISIONS: Final = ("float32", "bf16")
-BRANCHES: Final = ("both", "event")
+BRANCHES: Final = ("both", "event", "particles")
 
 HOW_IT_RUNS: Final = (
     "processes",
@@ -48,7 +48,8 @@ class TrainingOptions:
         psi_weight: of L_psi in the loss; 0 leaves it out.
         sums_weight: of the loss on the sums of particles, for networks that estimate them.
         branch: "both" are trained, or "event" alone: what draws event vectors and what else is
-            drawn before particles. It costs little, and may be shown many more events.
+            drawn before particles. It costs little, and may be shown many more events. Or
+            "particles" alone.
         event_times: diffusion times, evenly apart, at which a step shows each event vector: the
             event branch costs little and has one vector where the other has 200 particles.
         calibration_events: generated at the end to measure the spectra of the model on; 0 for none,

@@ -382,7 +382,7 @@ def _objective(
         representation=representation,
         event_key=NoiseKey.of(seed, f"{use} event"),
         particle_key=NoiseKey.of(seed, f"{use} particles"),
-        with_particles=options.branch == "both",
+        with_particles=options.branch != "event",
         psi_weight=options.psi_weight,
         sums_weight=options.sums_weight,
         event_times=options.event_times,
