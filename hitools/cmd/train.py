@@ -95,7 +95,9 @@ class _Numbers(click.ParamType):
 @click.option(
     "--slice-harmonics", metavar="N,PT[,HARD]", type=_Numbers(), help="Sums in slices of eta."
 )
-@click.option("--branch", type=click.Choice(["both", "event", "particles"]), help="What is trained.")
+@click.option(
+    "--branch", type=click.Choice(["both", "event", "particles"]), help="What is trained."
+)
 @click.option("--event-times", type=click.IntRange(1), help="Times of an event vector in a step.")
 @click.option(
     "--symmetries/--no-symmetries", default=None, help="Turn and mirror events at random."

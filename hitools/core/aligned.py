@@ -338,21 +338,19 @@ class Aligned:
         return KnownSums(self.slices.sums)
 
     def pt_factors(self, score: Tensor) -> Tensor:
-        """(..., known.n_pt): weights of particles with these scores, of any shape."""
+        """(n, known.n_pt, ...): weights of particles with these (n, ...) scores."""
         pt = self.pt.decode(score.clamp(-5, 5)).exp()
         return self.slices.sums.weights(pt / self.slices.pt_unit)
 
     def eta_factors(self, score: Tensor) -> Tensor:
-        """(..., N_ETA): how much of a particle is in each slice, its eta, and 1."""
+        """(n, N_ETA, ...) of (n, ...) scores: the share in each slice, eta, and 1."""
         eta = self.eta.decode(score.clamp(-5, 5)) / self.eta_scale
-        return torch.cat([shares(score), eta[..., None], torch.ones_like(eta)[..., None]], dim=-1)
+        return torch.cat([shares(score), eta[:, None], torch.ones_like(eta)[:, None]], dim=1)
 
     def phi_factors(self, phi: Tensor, psi: Tensor) -> Tensor:
-        """(..., known.n_phi): waves of phi from psi_2; the laboratory's azimuth with its seam."""
+        """(n, known.n_phi, ...): waves of (n, ...) phi from psi_2; the laboratory's azimuth."""
         laboratory = torch.remainder(phi + psi + math.pi, 2 * math.pi) - math.pi
-        return torch.cat(
-            [self.slices.sums.waves(phi), laboratory[..., None] / _UNIFORM_STD], dim=-1
-        )
+        return torch.cat([self.slices.sums.waves(phi), laboratory[:, None] / _UNIFORM_STD], dim=1)
 
     def contributions(self, x: Tensor, psi: Tensor) -> Tensor:
         """(n_total, n_sums): what particles add to each of the sums.

@@ -273,8 +273,8 @@ class Generator:
 
         def velocity(x: Tensor, t: float) -> Tensor:
             with self._autocast():
-                times = given.new_full((len(given),), t)
-                return self._model.particle_velocity(x, times, given, host_offsets).float()
+                time = torch.tensor(t, device=device)
+                return self._model.particle_velocity(x, time, given, host_offsets).float()
 
         x = SOLVERS[sampling.solver].solve(
             velocity,

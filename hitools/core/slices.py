@@ -110,19 +110,19 @@ class SliceSums:
         )
 
     def waves(self, phi: Tensor) -> Tensor:
-        """(..., n_waves): 1, and cos and sin of k phi for each harmonic k."""
+        """(n, n_waves, ...) of (n, ...) azimuths: 1, and cos and sin of k phi for each k."""
         turns = [k * phi for k in range(1, max(self.harmonics) + 1)]
         directed = [wave for turn in turns for wave in (turn.cos(), turn.sin())]
-        return torch.stack([torch.ones_like(phi), *directed], dim=-1)
+        return torch.stack([torch.ones_like(phi), *directed], dim=1)
 
     def weights(self, pt: Tensor) -> Tensor:
-        """(..., n_scalars) of particles with pT in units of pt_unit.
+        """(n, n_scalars, ...) of particles with (n, ...) pT in units of pt_unit.
 
         The third rises from pT^2 / SOFT_PT of soft particles to pT of hard ones, so that its sums
         tell where in a slice these are.
         """
         hard = pt.square() / (pt + SOFT_PT)
-        return torch.stack([torch.ones_like(pt), pt, hard][: self.n_scalars], dim=-1)
+        return torch.stack([torch.ones_like(pt), pt, hard][: self.n_scalars], dim=1)
 
     def of_particles(self, eta_score: Tensor, pt: Tensor, phi: Tensor, offsets: Tensor) -> Tensor:
         """The coarse picture of events, (n_events, N_SLICES, len(names)).
@@ -251,21 +251,21 @@ class Slices:
 
 
 def shares(eta_score: Tensor) -> Tensor:
-    """(..., N_SLICES) how much a particle belongs to each slice; they add up to 1.
+    """(n, N_SLICES, ...) how much a particle belongs to each slice; they add up to 1.
 
     Quadratic B-splines around evenly spaced centres, mirrored at both ends: smooth, as particles
     that are pushed up a slope would gather where it breaks off.
 
     Args:
-        eta_score: normal scores of eta, of any shape.
+        eta_score: (n, ...) normal scores of eta.
     """
     place = N_SLICES * torch.special.ndtr(eta_score)
     centres = torch.arange(-1, N_SLICES + 1, device=place.device) + 0.5
-    away = (place[..., None] - centres).abs()
+    away = (place[:, None] - centres.view(-1, *[1] * (place.dim() - 1))).abs()
     spline = torch.where(away < 0.5, 0.75 - away.square(), (1.5 - away).clamp(min=0).square() / 2)
-    beyond = torch.zeros_like(spline[..., 1:-1])
-    beyond[..., 0], beyond[..., -1] = spline[..., 0], spline[..., -1]
-    return spline[..., 1:-1] + beyond
+    beyond = torch.zeros_like(spline[:, 1:-1])
+    beyond[:, 0], beyond[:, -1] = spline[:, 0], spline[:, -1]
+    return spline[:, 1:-1] + beyond
 
 
 def _joined(scalars: Tensor, vectors: Tensor) -> Tensor:

@@ -145,6 +145,8 @@ def test_slices_are_smooth_and_of_equal_probability():
     place = N_SLICES * stats.norm.cdf(score.numpy())
     middle = BSpline.basis_element([1, 2, 3, 4], extrapolate=False)(place)
     np.testing.assert_allclose(weights[:, 2], np.nan_to_num(middle), atol=1e-12)
+    of_many = shares(score[:20000].view(4, 5000))
+    assert torch.equal(of_many[2], weights[10000:15000].T)
     slope = np.gradient(weights.numpy(), score.numpy(), axis=0)
     assert np.abs(np.diff(slope, axis=0)).max() < 5e-3  # triangles: 2
 

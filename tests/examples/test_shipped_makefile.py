@@ -14,7 +14,15 @@ FOLDER = Path(__file__).parents[2] / "examples" / "shipped"
 def lines(tmp_path_factory):
     """What make would run for both targets where nothing is there yet, word by word."""
     empty = tmp_path_factory.mktemp("empty")
-    words = ["make", "-n", "--no-print-directory", "-f", str(FOLDER / "Makefile"), "scorecard", "paper"]
+    words = [
+        "make",
+        "-n",
+        "--no-print-directory",
+        "-f",
+        str(FOLDER / "Makefile"),
+        "scorecard",
+        "paper",
+    ]
     result = subprocess.run(words, cwd=empty, capture_output=True, text=True, check=True)
     return [shlex.split(line) for line in result.stdout.replace("\\\n", " ").splitlines()]
 

@@ -49,9 +49,10 @@ def attend_by_runs(qkv: Tensor, layout: Layout) -> Tensor:
     """
     outputs = [qkv.new_empty(0, *qkv.shape[2:], dtype=torch.float32)]
     with torch.autocast(qkv.device.type, enabled=False):
-        stacks = qkv.float().split([n_events * length for n_events, length in layout.runs])
-        for stack, (n_events, length) in zip(stacks, layout.runs, strict=True):
-            q, k, v = stack.unflatten(0, (n_events, length)).permute(2, 0, 3, 1, 4)
+        for stack in layout.stacked(qkv.float()):
+            if not stack.shape[1]:
+                continue
+            q, k, v = stack.permute(2, 0, 3, 1, 4)
             attended = functional.scaled_dot_product_attention(q, k, v)
             outputs.append(attended.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs)

@@ -13,10 +13,14 @@ import torch
 from torch import Tensor
 
 from hitools.core.nets.layout import Layout
-from hitools.core.nets.stacks import stacks
+from hitools.core.nets.stacks import pieces
 
 WIDTHS: Final = (2.0, 1.0, 0.5, 0.25)
 """Of the Gaussian kernels, in eta and in the chord of phi; each half of the one before."""
+
+LEAST_WEIGHT: Final = 1e-8
+"""Of a kernel that is still to be raised to the fourth power: below the smallest normal numbers
+arithmetic is many times slower."""
 
 N_FIELDS: Final = 6 * len(WIDTHS)
 
@@ -43,47 +47,48 @@ def fields(eta: Tensor, phi: Tensor, pt: Tensor, layout: Layout) -> Tensor:
     points = torch.stack([eta, u, v], dim=1).float()
     plain = torch.stack([torch.ones_like(eta), eta, u, v], dim=1)
     sources = torch.cat([plain, pt[:, None] * plain], dim=1).float()
-    out = points.new_zeros(len(points) + 1, N_FIELDS)
+    # One row more than particles: results of padding go there.
+    sums = sources.new_zeros(len(sources) + 1, len(WIDTHS) * sources.shape[1])
     # Differences of near particles: in float32 under autocast too.
     with torch.autocast(device.type, enabled=False):
-        for stack in stacks(layout, device):
-            event, source = points[stack.rows], sources[stack.rows] * stack.real[..., None]
-            left, right = _exponents(event)
-            for tile in stack.tiles():
-                here = event[:, tile]
-                kernel = (left[:, tile] @ right).exp_()
-                sums = []
-                for place, _ in enumerate(WIDTHS):
-                    if place:
-                        kernel = kernel.square_().square_()  # half the width
-                    sums.append(kernel @ source)
-                out[stack.targets[:, tile]] = _features(
-                    torch.stack(sums, 2), here, source[:, tile], stack.count
-                )
-    return out[:-1]
+        left, right = _exponents(points)
+        for piece in pieces(layout, device):
+            here, there, source = (piece.take(one) for one in (right, left, sources))
+            for tile in piece.tiles():
+                # The kernel is symmetric: few long rows times it are faster than it times them.
+                kernel = (there @ here[:, tile].mT).exp_()
+                of_widths = [source.mT @ kernel]
+                for _ in WIDTHS[1:]:
+                    kernel.clamp_(min=LEAST_WEIGHT).square_().square_()  # half the width
+                    of_widths.append(source.mT @ kernel)
+                piece.put(torch.cat(of_widths, dim=1).mT, sums, tile)
+        count = layout.spread(layout.n_particles[:, None])
+        # A particle alone in its event has no row of sums, which its own part would be in.
+        own = sources * (count > 1)
+        others = sums[:-1].unflatten(1, (len(WIDTHS), -1)) - own[:, None]
+        return _features(others, points, count)
 
 
 def _exponents(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Factors (g, n, 5) and (g, 5, n) of the exponents -d^2 / 2 w^2 of the widest kernel."""
+    """Factors (n_total, 5), twice, of the exponents -d^2 / 2 w^2 of the widest kernel."""
     points = points / WIDTHS[0]
-    half = points.square().sum(2, keepdim=True) / 2
+    half = points.square().sum(1, keepdim=True) / 2
     one = torch.ones_like(half)
-    left = torch.cat([points, -half, -one], dim=2)
-    return left, torch.cat([points, one, half], dim=2).mT
+    return torch.cat([points, -half, -one], dim=1), torch.cat([points, one, half], dim=1)
 
 
-def _features(sums: Tensor, here: Tensor, own: Tensor, count: Tensor) -> Tensor:
-    """(g, r, widths, 8) sums, (g, r, 3) points, (g, r, 8) own sources, (g, 1) to (g, r, fields)."""
-    eta_i, u_i, v_i = (one[..., None] for one in here.unbind(-1))
+def _features(sums: Tensor, points: Tensor, count: Tensor) -> Tensor:
+    """(n_total, widths, 8) sums over others, (n_total, 3), (n_total, 1) to (n_total, N_FIELDS)."""
+    eta_i, u_i, v_i = points[:, :, None].unbind(1)
     widths = sums.new_tensor(WIDTHS)
-    expected = (count - 1).clamp(min=0)[..., None] * widths**2 / ETA_RANGE
+    expected = (count - 1).clamp(min=0) * widths**2 / ETA_RANGE
     walk = (expected + 1).sqrt()
     parts = []
-    for n, eta, u, v in (one.unbind(-1) for one in (sums - own[:, :, None]).chunk(2, dim=-1)):
+    for n, eta, u, v in (one.unbind(2) for one in sums.chunk(2, dim=2)):
         parts += [
             (n - expected) / walk,
             (eta - eta_i * n) / (walk * widths),
             (u_i * v - v_i * u) / (walk * widths),
         ]
     # A jet at the centre of its own cone is far out in these units: bend the tail.
-    return torch.asinh(torch.cat(parts, dim=-1) / math.pi) * math.pi
+    return torch.asinh(torch.cat(parts, dim=1) / math.pi) * math.pi

@@ -50,7 +50,7 @@ class Layout:
     @cached_property
     def runs(self) -> tuple[tuple[int, int], ...]:
         """Number and length of neighbouring events of one length: stacks without padding."""
-        return tuple((len(list(run)), count) for count, run in groupby(self.counts) if count)
+        return tuple((len(list(run)), count) for count, run in groupby(self.counts))
 
     @cached_property
     def filled_offsets(self) -> Tensor:
@@ -71,3 +71,28 @@ class Layout:
     def spread(self, values: Tensor) -> Tensor:
         """Hand each particle its event's row: (n_events, ...) to (n_total, ...)."""
         return values.index_select(0, self.event_of_particle)
+
+    def spread_times(self, values: Tensor) -> Tensor:
+        """The same for (n_events, 1) numbers, or a single one for all, which stays as it is."""
+        return self.spread(values) if values.dim() else values
+
+    def stacked(self, values: Tensor) -> list[Tensor]:
+        """(n_total, ...) particles of each of runs, (n_events, length, ...): views, no copies."""
+        parts = values.split([n_events * length for n_events, length in self.runs])
+        return [part.unflatten(0, run) for part, run in zip(parts, self.runs, strict=True)]
+
+    def times(self, rows: Tensor, matrices: Tensor) -> Tensor:
+        """Each particle's row times its event's matrix.
+
+        Args:
+            rows: (n_total, a).
+            matrices: (n_events, a, b).
+
+        Returns:
+            (n_total, b).
+        """
+        if rows.device.type != "cpu" or not self.runs:
+            return (rows[:, None] @ self.spread(matrices))[:, 0]
+        of_runs = matrices.split([n_events for n_events, _ in self.runs])
+        products = map(torch.bmm, self.stacked(rows), of_runs)
+        return torch.cat([product.flatten(0, 1) for product in products])

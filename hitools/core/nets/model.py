@@ -48,7 +48,7 @@ class Denoiser(nn.Module):
 
         Args:
             x: (n_total, n_particle_features) noised, standardised particles of all events.
-            t: (n_events,) diffusion times in [0, 1].
+            t: (n_events,) diffusion times in [0, 1], or () for one time of all events.
             events: (n_events, n_event_features) standardised event vectors, without noise.
             offsets: (n_events + 1,) int64; event k holds rows offsets[k]:offsets[k+1]. On the
                 host they spare the device a synchronisation.
@@ -58,6 +58,7 @@ class Denoiser(nn.Module):
             (n_total, n_particle_features).
         """
         layout = Layout.from_offsets(offsets, x.device)
+        t = t.expand(len(events))
         encoded = self.body(x, t, layout)
         return self.head(encoded, t, events, self._label(label, events), layout)
 

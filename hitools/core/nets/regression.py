@@ -10,7 +10,7 @@ independent of each other in a particle, so that their moments are sums over a f
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
 from typing import Final
 
@@ -20,7 +20,8 @@ from torch import Tensor
 from hitools.core.aligned import CIRCLE, Aligned
 from hitools.core.known_sums import N_ETA, KnownSums
 from hitools.core.nets.layout import Layout
-from hitools.core.nets.stacks import stacks
+from hitools.core.nets.moments import Moments, number_of_pair, products_of_pairs
+from hitools.core.nets.stacks import pieces
 
 N_NODES: Final = 13
 """Evenly spaced places of a score: near enough for the edges of the slices."""
@@ -41,65 +42,22 @@ that put into first-order shifts overshoots."""
 LARGEST_SHIFT: Final = 3.0
 """Of a coordinate, bent down to this: beyond, a first order says nothing."""
 
+KNOTS: Final = 1201
+"""Of a table of moments, where all events are at one time."""
+
+FARTHEST: Final = 6.0
+"""Noised score of the last knot: a normal number lies beyond once in 10^9."""
 
 _NO_SHIFT: Final = 1e6
-
-_LEAST_VARIANCE: Final = 1e-8
-"""Of a logarithm: the square root has no slope at 0."""
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where each particle may have been in one coordinate or two, and k factors there.
-
-    Attributes:
-        factors: (n_total, m, k) at m places.
-        weights: (n_total or 1, m) of the places, 1 in all.
-        steps: (n_total, m, d) from the mean place.
-        mean: (n_total, k) of the factors.
-        second: (n_total, k, k) float64 mean of their products. Late in the diffusion little is
-            left of it less the product of the means, and what rounding leaves would depend on what
-            an event is batched with.
-    """
-
-    factors: Tensor
-    weights: Tensor
-    steps: Tensor
-    mean: Tensor
-    second: Tensor
-
-    @classmethod
-    def of(cls, factors: Tensor, weights: Tensor, places: Tensor) -> "Places":
-        """From (n_total, m, k) factors and (n_total, m, d) coordinates."""
-        weighted = factors * weights[:, :, None]
-        steps = places - (places * weights[:, :, None]).sum(1, keepdim=True)
-        second = weighted.double().mT @ factors.double()
-        return cls(factors, weights, steps, weighted.sum(1), second)
-
-    def tilted(self, slope: Tensor) -> tuple[Tensor, Tensor]:
-        """What becomes of the mean place where the likelihood of places changes, to first order.
-
-        Args:
-            slope: (n_total, k) change of the log-likelihood by each factor.
-
-        Returns:
-            (n_total, d) shift of the mean, and (n_total, 1) standard deviation of the change.
-        """
-        change = (self.factors * slope[:, None]).sum(2)
-        change = change - (change * self.weights).sum(1, keepdim=True)
-        weighted = change * self.weights
-        variance = (weighted * change).sum(1, keepdim=True)
-        shift = (weighted[:, :, None] * self.steps).sum(1)
-        return shift, variance.clamp(min=_LEAST_VARIANCE).sqrt()
 
 
 class Regression:
     """The regression of particles on the sums of their event, at one time.
 
     Attributes:
-        pt: places in the score of pT.
-        eta: in the score of eta.
-        phi: on the circle, along and across the direction of the noised point.
+        pt: of the factors of pT, and its score.
+        eta: of those of eta, and its score.
+        phi: of those of phi, and the circle along and across the direction of the noised point.
         expected: (n_total, n_sums) what each particle contributes on average.
     """
 
@@ -119,23 +77,20 @@ class Regression:
             representation: defines factors and sums.
             x: (n_total, 4) noised particles.
             psi: (n_total,) psi_2 of their events.
-            alpha: (n_events, 1) amplitude of the signal.
-            sigma: (n_events, 1) amplitude of the noise.
+            alpha: amplitude of the signal, (n_events, 1), or () where it is the same for all.
+            sigma: of the noise, likewise.
             layout: which particles form an event.
         """
-        signal, noise = layout.spread(alpha), layout.spread(sigma)
+        signal, noise = layout.spread_times(alpha), layout.spread_times(sigma)
         with torch.autocast(x.device.type, enabled=False):
             x = x.float()
-            nodes, weights = _normal_places(x.device)
-            scores = signal[:, :, None] * x[:, :2, None] + noise[:, :, None] * nodes
-            pt, eta = scores.unbind(1)
-            self.pt = Places.of(representation.pt_factors(pt), weights, pt[:, :, None])
-            self.eta = Places.of(representation.eta_factors(eta), weights, eta[:, :, None])
+            self.pt = _of_score(representation.pt_factors, x[:, 0], signal, noise)
+            self.eta = _of_score(representation.eta_factors, x[:, 1], signal, noise)
             turn, weights = _angles(x[:, 2:].norm(dim=1, keepdim=True), signal, noise)
             angle = torch.atan2(x[:, 3], x[:, 2])[:, None] + turn
-            circle = CIRCLE * torch.stack([turn.cos(), turn.sin()], dim=2)
+            circle = CIRCLE * torch.stack([turn.cos(), turn.sin()], dim=1)
             factors = representation.phi_factors(angle, psi[:, None])
-            self.phi = Places.of(factors, weights, circle)
+            self.phi = Moments.of(factors, weights, circle)
             self._known = representation.known
             self.expected = self._known.contributions(self.eta.mean, self.pt.mean, self.phi.mean)
             covariance = self._covariances(layout)
@@ -158,12 +113,13 @@ class Regression:
         known = self._known
         products = solved.new_zeros(len(solved), N_ETA * known.n_pt * known.n_phi)
         products[:, _products(known, solved.device)] = solved / solved.new_tensor(known.scales)
-        share = self._layout.spread(products).view(-1, N_ETA, known.n_pt, known.n_phi)
-        of_score = (share * self.phi.mean[:, None, None]).sum(3)
-        others = self.eta.mean[:, :, None] * self.pt.mean[:, None]
+        share = products.view(-1, N_ETA * known.n_pt, known.n_phi)
+        times = self._layout.times
+        of_score = times(self.phi.mean, share.mT).unflatten(1, (N_ETA, known.n_pt))
+        others = (self.eta.mean[:, :, None] * self.pt.mean[:, None]).flatten(1)
         pt, pt_change = self.pt.tilted((of_score * self.eta.mean[:, :, None]).sum(1))
         eta, eta_change = self.eta.tilted((of_score * self.pt.mean[:, None]).sum(2))
-        circle, _ = self.phi.tilted((share * others[..., None]).sum((1, 2)))
+        circle, _ = self.phi.tilted(times(others, share))
         # A first order goes too far where the likelihood changes by more than a factor e: the
         # tail of pT would grow, and particles would gather in waves as wide as the slices of eta.
         shift = torch.cat([pt / (1 + pt_change), eta / (1 + eta_change), circle], dim=1)
@@ -172,33 +128,44 @@ class Regression:
     def _covariances(self, layout: Layout) -> Tensor:
         """Of the sums, (n_events, n_sums, n_sums)."""
         device = self.expected.device
-        of_eta, of_pt, of_phi = (_pairs(one.second) for one in (self.eta, self.pt, self.phi))
-        first = (of_eta[:, :, None] * of_pt[:, None]).flatten(1)
+        (eta, eta_mean), (pt, pt_mean), (phi, phi_mean) = (
+            (one.covariance, products_of_pairs(one.mean)) for one in (self.eta, self.pt, self.phi)
+        )
+        # Of a product of independent factors, from what is about the means alone:
+        # E[a a'] E[b b'] - means, then the same of that and the third factor.
+        means = _outer(eta_mean, pt_mean)
+        first = _outer(eta, pt + pt_mean) + _outer(eta_mean, pt)
+        second = phi + phi_mean
         entry, scale = _moments(self._known, device)
-        n_sums = len(self._known)
-        found = self.expected.new_zeros(len(layout.counts), n_sums, n_sums)
-        for stack in stacks(layout, device):
-            a, b, m = (
-                one[stack.rows] * stack.real[..., None] for one in (first, of_phi, self.expected)
-            )
-            m = m.double()
-            moments = (a.mT @ b).flatten(1)
-            found[stack.events] = (moments[:, entry] * scale - m.mT @ m).float()
-        return found
+        found = self.expected.new_zeros(len(layout.counts), means.shape[1], phi.shape[1])
+        for piece in pieces(layout, device):
+            a, b, c, d = (piece.take(one) for one in (first, second, means, phi))
+            found[piece.events] = torch.baddbmm(a.mT @ b, c.mT, d)
+        return found.flatten(1)[:, entry] * scale
 
 
-def _pairs(second: Tensor) -> Tensor:
-    """(n, k, k) symmetric to (n, k (k + 1) / 2), row by row of the upper half."""
-    row, column = torch.triu_indices(*second.shape[1:], device=second.device)
-    return second[:, row, column]
+def _of_score(
+    factors: Callable[[Tensor], Tensor], score: Tensor, signal: Tensor, noise: Tensor
+) -> Moments:
+    """Moments of factors of a normal score, given (n_total,) noised ones.
+
+    At one time for all events they are a function of one number, and are looked up in a table.
+    """
+    nodes, weights = _normal_places(score.device)
+
+    def moments(noised: Tensor) -> Moments:
+        places = signal * noised[:, None] + noise * nodes
+        return Moments.of(factors(places), weights, places[:, None])
+
+    if signal.dim():
+        return moments(score)
+    knots = torch.linspace(-FARTHEST, FARTHEST, KNOTS, device=score.device)
+    return moments(knots).at((score + FARTHEST) * ((KNOTS - 1) / (2 * FARTHEST)))
 
 
-def _number_of_pair(k: int) -> Tensor:
-    """(k, k) where _pairs has each element."""
-    number = torch.zeros(k, k, dtype=torch.int64)
-    row, column = torch.triu_indices(k, k)
-    number[row, column] = number[column, row] = torch.arange(len(row))
-    return number
+def _outer(first: Tensor, second: Tensor) -> Tensor:
+    """(n, k) and (n, l) to (n, k l)."""
+    return (first[:, :, None] * second[:, None]).flatten(1)
 
 
 @cache
@@ -206,7 +173,7 @@ def _moments(known: KnownSums, device: torch.device) -> tuple[Tensor, Tensor]:
     """For each two sums, which moment of pairs of factors, and its scale, (n_sums, n_sums)."""
     sizes = N_ETA, known.n_pt, known.n_phi
     eta, pt, phi = (
-        _number_of_pair(k)[which[:, None], which]
+        number_of_pair(k)[which[:, None], which]
         for k, which in zip(sizes, torch.tensor(known.factors).T, strict=True)
     )
     n_pt, n_phi = (k * (k + 1) // 2 for k in sizes[1:])

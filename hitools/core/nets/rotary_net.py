@@ -152,8 +152,8 @@ class RotaryNet(nn.Module):
     ) -> tuple[Tensor, list[Tensor]]:
         """Velocity (n_total, 4), and estimates of the contributions, each (n_total, n_sums)."""
         layout = Layout.from_offsets(offsets, x.device)
-        alpha, sigma = alpha_sigma(t[:, None])
-        spread = layout.spread(alpha), layout.spread(sigma)
+        alpha, sigma = alpha_sigma(t[:, None] if t.dim() else t)
+        spread = layout.spread_times(alpha), layout.spread_times(sigma)
         psi = layout.spread(self.representation.turn_of(events))
         regression = Regression(self.representation, x, psi, alpha, sigma, layout)
         totals = self.representation.totals(events, layout.n_particles)
@@ -162,7 +162,8 @@ class RotaryNet(nn.Module):
         eta = ETA_SPAN * torch.erf(x[:, 1] / math.sqrt(2))
         turn = Turn(eta, phi, self.config.head_width // 2)
 
-        known = [self.representation.condition(events), events[:, N_EVENT:], time_features(t)]
+        time = time_features(t.expand(len(events)))
+        known = [self.representation.condition(events), events[:, N_EVENT:], time]
         condition = self.condition_out(
             functional.silu(self.condition_hidden(torch.cat(known, dim=1)))
         )

@@ -60,10 +60,65 @@ class Stack:
             max(1, _largest(device.type) // real.numel()),
         )
 
+    def take(self, values: Tensor) -> Tensor:
+        """(n_total, k) rows of the particles as (g, n, k), 0 where a slot is padding."""
+        return values[self.rows] * self.real[..., None]
+
+    def put(self, values: Tensor, out: Tensor, tile: slice) -> None:
+        """Write (g, r, k) rows of a tile into (n_total + 1, k); the last row takes the padding."""
+        out[self.targets[:, tile]] = values
+
     def tiles(self) -> Iterator[slice]:
         """Slots of the second axis, a tile at a time."""
-        length = self.real.shape[1]
-        return (slice(start, start + self.tile) for start in range(0, length, self.tile))
+        return _tiles(self.real.shape[1], self.tile)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring events of one length: a stack without padding, of views instead of copies.
+
+    Attributes:
+        events: which events of the layout.
+        rows: of their particles.
+        shape: events, and particles of each.
+    """
+
+    events: slice
+    rows: slice
+    shape: tuple[int, int]
+
+    def take(self, values: Tensor) -> Tensor:
+        """See Stack."""
+        return values[self.rows].unflatten(0, self.shape)
+
+    def put(self, values: Tensor, out: Tensor, tile: slice) -> None:
+        """See Stack."""
+        self.take(out)[:, tile] = values
+
+    def tiles(self) -> Iterator[slice]:
+        """See Stack."""
+        n_events, length = self.shape
+        return _tiles(length, max(1, _largest("cpu") // (n_events * length)))
+
+
+def pieces(layout: Layout, device: torch.device) -> Iterator[Stack | Run]:
+    """All events of two particles or more: as they lie on the CPU, in stacks elsewhere."""
+    if device.type == "cpu":
+        return _runs(layout)
+    return stacks(layout, device)
+
+
+def _runs(layout: Layout) -> Iterator[Run]:
+    event = row = 0
+    for n_events, length in layout.runs:
+        end = row + n_events * length
+        if length > 1:
+            yield Run(slice(event, event + n_events), slice(row, end), (n_events, length))
+        event, row = event + n_events, end
+
+
+def _tiles(length: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, length, size))
 
 
 def stacks(layout: Layout, device: torch.device) -> Iterator[Stack]:

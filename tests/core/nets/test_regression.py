@@ -11,7 +11,7 @@ from hitools.core.aligned import CIRCLE, Aligned
 from hitools.core.diffusion.schedule import alpha_sigma
 from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.nets.layout import Layout
-from hitools.core.nets.regression import RIDGE, Places, Regression
+from hitools.core.nets.regression import RIDGE, Regression
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import RotaryNet
 from hitools.core.slices import N_SLICES
@@ -129,25 +129,21 @@ def test_no_shift_is_beyond_what_a_first_order_can_say(scaling):
     assert torch.equal(fast.sign(), slow.sign())
 
 
-def test_places_are_tilted_as_their_likelihood_changes():
-    """The derivative of the mean under exact weights exp(f), and the spread of f, by numpy."""
-    rng = np.random.default_rng(1)
-    factors, places = rng.normal(size=(5, 9, 3)), rng.normal(size=(5, 9, 2))
-    weights = rng.dirichlet(np.ones(9), 5)
-    slope = rng.normal(size=(5, 3))
-    tensors = (torch.from_numpy(one) for one in (factors, weights, places))
-    shift, change = Places.of(*tensors).tilted(torch.from_numpy(slope))
-    f = np.einsum("nmk,nk->nm", factors, slope)
-
-    def mean(amount: float) -> np.ndarray:
-        tilted = weights * np.exp(amount * f)
-        tilted /= tilted.sum(1, keepdims=True)
-        return np.einsum("nm,nmd->nd", tilted, places)
-
-    np.testing.assert_allclose(shift, (mean(1e-5) - mean(-1e-5)) / 2e-5, rtol=1e-6, atol=1e-9)
-    average = (weights * f).sum(1)
-    spread = np.sqrt((weights * f**2).sum(1) - average**2)
-    np.testing.assert_allclose(change[:, 0], spread, rtol=1e-9)
+@pytest.mark.parametrize("t", [1.0, 0.5625, 0.0625, 0.001])
+def test_one_time_for_all_events_is_looked_up_in_tables(scaling, t):
+    """The same to the error of lines between knots; far out and for few particles, too."""
+    counts = [150, 0, 1, 40]
+    x = noised(counts) * torch.linspace(0.1, 2, sum(counts))[:, None]
+    direct, _, layout = regression(scaling, x, counts, t)
+    psi = torch.linspace(-1.5, 1.5, len(counts))
+    alpha, sigma = alpha_sigma(torch.tensor(t))
+    looked_up = Regression(scaling, x, layout.spread(psi), alpha, sigma, layout)
+    torch.testing.assert_close(looked_up.expected, direct.expected, rtol=1e-3, atol=1e-3)
+    generator = torch.Generator().manual_seed(2)
+    missing = torch.randn(len(counts), len(scaling.known), generator=generator)
+    missing *= layout.n_particles.sqrt()[:, None]
+    expected, found = direct.shift(missing), looked_up.shift(missing)
+    assert (found - expected).norm() < 5e-3 * expected.norm()
 
 
 def test_what_meets_the_sums_leaves_the_spectra_as_they_are(oo):
