@@ -1,9 +1,10 @@
-"""The spectra of a trained model, set right by what it generates.
+"""What is measured on a trained model itself: its first velocity, and its spectra, set right.
 
-The one-particle spectra of pT and eta are built in as maps of normal scores (aligned.py), and a
-perfect network would hand out scores that are normal. A real one hands out a tail that is too thin
-or too thick. Once trained, its own particles say how: their quantiles become the map's. Only events
-that it generates and the spectra of its training events enter.
+The velocity that particles begin with is fitted, so that sampling need not ask the network for it
+(first_velocity.py). The one-particle spectra of pT and eta are built in as maps of normal scores
+(aligned.py), and a perfect network would hand out scores that are normal. A real one hands out a
+tail that is too thin or too thick. Once trained, its own particles say how: their quantiles become
+the map's. Only events that it generates and the spectra of its training events enter.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,13 +14,17 @@ from typing import Final
 import numpy as np
 import torch
 
-from hitools.core.aligned import Aligned
+from hitools.core.aligned import EVENT_SCORES, Aligned
 from hitools.core.batch import EventBatch
+from hitools.core.first_velocity import FirstVelocity
 from hitools.core.generator import Generator, Sampling
 from hitools.core.modelfolder import ModelFolder
 
 SEED: Final = 987_654_321
 """Of the events that are measured: none that a user is likely to take."""
+
+N_FIRST: Final = 3000
+"""Events to fit the first velocity on: chance moves a coefficient by less than a step's error."""
 
 
 def calibrate(
@@ -28,7 +33,7 @@ def calibrate(
     device: torch.device,
     watched: Callable[[Iterator[EventBatch]], Iterable[EventBatch]] = iter,
 ) -> None:
-    """Measure the spectra of the model in a folder and write them into its config.json.
+    """Measure a model in a folder and write what was found into its config.json.
 
     Args:
         folder: of a trained model whose representation is Aligned; see is_due.
@@ -44,7 +49,10 @@ def calibrate(
     assert isinstance(representation, Aligned)
     bare = replace(representation, generated=None)
     sampling = Sampling(seed=SEED, **config.sampling)
-    generator = Generator(network, replace(config, representation=bare), sampling, device)
+    bare_config = replace(config, representation=bare, first_velocity=None)
+    first = _first_velocity(Generator(network, bare_config, sampling, device), n_events)
+    bare_config = replace(bare_config, first_velocity=first)
+    generator = Generator(network, bare_config, sampling, device)
     scores = [_scores(bare, batch) for batch in watched(generator.sample(n_events))]
     pt, eta = np.concatenate(scores).T
     folder.write_config(
@@ -52,6 +60,7 @@ def calibrate(
             config,
             representation=representation.calibrated(pt, eta),
             training=config.training | {"calibration_events": n_events},
+            first_velocity=first,
         )
     )
 
@@ -70,6 +79,15 @@ def is_due(folder: ModelFolder, n_events: int, *, trained: bool) -> bool:
         return False
     done = representation.generated is not None
     return trained or not done or config.training.get("calibration_events") != n_events
+
+
+def _first_velocity(generator: Generator, n_events: int) -> FirstVelocity | None:
+    """From what the network itself says of the first N_FIRST events."""
+    parts = [
+        generator.first_velocities(block) for block in generator.blocks(min(n_events, N_FIRST))
+    ]
+    given, n_particles, velocities = (torch.cat(part) for part in zip(*parts, strict=True))
+    return FirstVelocity.fit(len(EVENT_SCORES), given, n_particles, velocities)
 
 
 def _scores(representation: Aligned, batch: EventBatch) -> np.ndarray:

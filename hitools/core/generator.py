@@ -106,6 +106,7 @@ class Generator:
         self.mended = Mended()
         self._model = model.to(device).eval()
         self._representation = config.representation
+        self._first_velocity = config.first_velocity
         self._sampling = sampling
         self._device = device
         self._budget = Budget(budget, device)
@@ -212,29 +213,56 @@ class Generator:
         order = np.argsort(-counts, kind="stable")
         index, events, counts = index[order], events[order], counts[order]
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        x = self._solve(index, self.given(index, events), offsets)
+        x = self._in_passes(self._solve, index, self.given(index, events), offsets).cpu()
         pt, eta, phi, mended = self._representation.decode_particles(x, events, counts)
         self.mended += mended
         pt, eta, phi = (values.astype(np.float32) for values in (pt, eta, phi))
         particles = particle_features(pt, eta, phi, offsets, events)
         return EventBatch(events, particles, offsets).take(np.argsort(order))
 
-    def _solve(self, index: IntArray, given: Tensor, offsets: IntArray) -> Tensor:
-        """(n_total, n_particle_features) samples on the host, in passes within the budget."""
-        samples: list[Tensor] = []
+    @torch.no_grad()
+    def first_velocities(self, numbers: range) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network says of particles that are nothing but noise yet.
+
+        Returns:
+            What the particles of these events are given, (n_events, n_given); how many they are,
+            (n_events,); and the mean of their velocities at t = 1, (n_events, features).
+        """
+        index = np.arange(numbers.start, numbers.stop)
+        events, _ = self.draw_vectors(index, np.zeros_like(index))
+        counts = np.rint(events[:, EVENT_INDEX["n_particles"]]).astype(np.int64)
+        given = self.given(index, events)
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+
+        def means(some: _Particles) -> Tensor:
+            return some.mean(self._network_velocity(some, self._noise(some), 1.0))
+
+        found = self._in_passes(means, index, given, offsets)
+        return given, torch.from_numpy(counts).to(self._device), found
+
+    def _in_passes(
+        self,
+        work: Callable[["_Particles"], Tensor],
+        index: IntArray,
+        given: Tensor,
+        offsets: IntArray,
+    ) -> Tensor:
+        """What work makes of the events, put together, in passes within the budget."""
+        results: list[Tensor] = []
         start = 0
         while start < len(index):
             run = next(runs_by_budget(offsets[start:], self._budget.particles))
             stop = start + run.stop
+            some = slice(start, stop)
             try:
-                samples.append(
-                    self._pass(index[start:stop], given[start:stop], offsets[start : stop + 1])
+                results.append(
+                    work(_Particles.of(index[some], given[some], offsets[start : stop + 1]))
                 )
             except torch.OutOfMemoryError:
                 self._budget.shrink(int(offsets[start + 1] - offsets[start]))
                 continue
             start = stop
-        return torch.cat(samples)
+        return torch.cat(results)
 
     def given(self, index: IntArray, events: Float32Array) -> Tensor:
         """(n_events, ...) what particles are sampled given: event scores and coarse features."""
@@ -260,27 +288,71 @@ class Generator:
         )
         return torch.cat([z, coarse], dim=1)
 
-    def _pass(self, index: IntArray, given: Tensor, offsets: IntArray) -> Tensor:
-        sampling, device = self._sampling, self._device
+    def _solve(self, some: "_Particles") -> Tensor:
+        """(n_total, n_particle_features) samples."""
+        sampling = self._sampling
+        width = self._representation.n_particle_features
+        solver_key = NoiseKey.of(sampling.seed, "particle solver")
+
+        def velocity(x: Tensor, t: float) -> Tensor:
+            if t == 1 and self._first_velocity is not None:
+                return some.spread(self._first_velocity(some.given, some.counts))
+            return self._network_velocity(some, x, t)
+
+        return SOLVERS[sampling.solver].solve(
+            velocity,
+            self._noise(some),
+            sampling.steps,
+            sampling.grid,
+            lambda step: normals(solver_key, some.event, some.row, width, step),
+        )
+
+    def _noise(self, some: "_Particles") -> Tensor:
+        key = NoiseKey.of(self._sampling.seed, "sampled particles")
+        return normals(key, some.event, some.row, self._representation.n_particle_features)
+
+    def _network_velocity(self, some: "_Particles", x: Tensor, t: float) -> Tensor:
+        with self._autocast():
+            time = torch.tensor(t, device=self._device)
+            return self._model.particle_velocity(x, time, some.given, some.offsets).float()
+
+
+@dataclass(frozen=True)
+class _Particles:
+    """The particles of some events, which go through the network together.
+
+    Attributes:
+        given: (n_events, n_given) what they are sampled given.
+        offsets: (n_events + 1,) int64 on the host.
+        counts: (n_events,) particles of each event.
+        event: (n_total,) number of each particle's event.
+        row: (n_total,) its place there.
+    """
+
+    given: Tensor
+    offsets: Tensor
+    counts: Tensor
+    event: Tensor
+    row: Tensor
+
+    @classmethod
+    def of(cls, index: IntArray, given: Tensor, offsets: IntArray) -> "_Particles":
+        """Of the events of these numbers, on the device of what is given."""
+        device = given.device
         host_offsets = torch.from_numpy(offsets - offsets[0])
         counts = host_offsets.diff().to(device)
         total = int(host_offsets[-1])
         event = torch.repeat_interleave(torch.from_numpy(index).to(device), counts)
         starts = torch.repeat_interleave(host_offsets[:-1].to(device), counts)
         row = torch.arange(total, device=device) - starts
-        width = self._representation.n_particle_features
-        solver_key = NoiseKey.of(sampling.seed, "particle solver")
+        return cls(given, host_offsets, counts, event, row)
 
-        def velocity(x: Tensor, t: float) -> Tensor:
-            with self._autocast():
-                time = torch.tensor(t, device=device)
-                return self._model.particle_velocity(x, time, given, host_offsets).float()
+    def spread(self, values: Tensor) -> Tensor:
+        """Hand each particle its event's row: (n_events, k) to (n_total, k)."""
+        return torch.repeat_interleave(values, self.counts, dim=0, output_size=len(self.row))
 
-        x = SOLVERS[sampling.solver].solve(
-            velocity,
-            normals(NoiseKey.of(sampling.seed, "sampled particles"), event, row, width),
-            sampling.steps,
-            sampling.grid,
-            lambda step: normals(solver_key, event, row, width, step),
-        )
-        return x.cpu()
+    def mean(self, values: Tensor) -> Tensor:
+        """Of the particles of each event, (n_total, k) to (n_events, k)."""
+        which = self.spread(torch.arange(len(self.counts), device=values.device))
+        sums = values.new_zeros(len(self.counts), values.shape[1]).index_add(0, which, values)
+        return sums / self.counts.clamp(min=1)[:, None]

@@ -23,6 +23,7 @@ from hitools.core.format.meta import EventMeta, Selection
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from hitools.core.first_velocity import FirstVelocity
     from hitools.core.nets.networks import Network, NetworkConfig
     from hitools.core.scaling import Representation
 
@@ -41,6 +42,7 @@ class ModelConfig:
         training: all options of the training, as plain values.
         data: number and fingerprint of the training and validation events.
         sampling: solver and steps that hi-sample uses by default.
+        first_velocity: of the particles, where it is known without the network (calibration.py).
     """
 
     network: "NetworkConfig"
@@ -49,6 +51,7 @@ class ModelConfig:
     training: dict[str, Any]
     data: dict[str, Any]
     sampling: dict[str, Any]
+    first_velocity: "FirstVelocity | None" = None
 
 
 class ModelFolder:
@@ -143,6 +146,7 @@ class ModelFolder:
             "network": config_to_dict(config.network),
             "representation": config.representation.to_dict(),
             "sampling": config.sampling,
+            "first_velocity": config.first_velocity and config.first_velocity.to_dict(),
             "training": config.training,
             "data": config.data,
             "versions": {
@@ -197,10 +201,12 @@ class ModelFolder:
 
     def read_config(self) -> ModelConfig:
         """Raises InputError for a folder without a model, or a file that is not one."""
+        from hitools.core.first_velocity import FirstVelocity
         from hitools.core.nets.networks import config_from_dict
         from hitools.core.representations import representation_from_dict
 
         values = self.read_values()
+        first = values.get("first_velocity")
         with self._as_written():
             return ModelConfig(
                 network=config_from_dict(values["network"]),
@@ -209,6 +215,7 @@ class ModelFolder:
                 training=values["training"],
                 data=values["data"],
                 sampling=values["sampling"],
+                first_velocity=None if first is None else FirstVelocity.from_dict(first),
             )
 
     @contextmanager

@@ -94,12 +94,9 @@ def make_optimiser(options: TrainingOptions, weights: list[Tensor]) -> Optimizer
 
 def _trained(options: TrainingOptions, model: Network) -> list[Tensor]:
     """The weights that are trained."""
-    of_events = [weight for part in model.event_branch() for weight in part.parameters()]
-    if options.branch == "event":
-        return of_events
-    known = {id(weight) for weight in of_events}
-    of_particles = [weight for weight in model.parameters() if id(weight) not in known]
-    return of_particles if options.branch == "particles" else [*model.parameters()]
+    of_events = {id(weight) for part in model.event_branch() for weight in part.parameters()}
+    wanted = {"both": (True, False), "event": (True,), "particles": (False,)}[options.branch]
+    return [weight for weight in model.parameters() if (id(weight) in of_events) in wanted]
 
 
 class Trainer:
