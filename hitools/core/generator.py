@@ -166,7 +166,7 @@ class Generator:
 
         def velocity(z: Tensor, t: float) -> Tensor:
             with self._autocast():
-                return self._model.event_velocity(z, z.new_full((len(z),), t)).float()
+                return self._model.event_velocity(z, z.new_tensor(t)).float()
 
         z = SOLVERS[self._sampling.solver].solve(
             velocity,
@@ -277,7 +277,7 @@ class Generator:
 
         def velocity(coarse: Tensor, t: float) -> Tensor:
             with self._autocast():
-                return model.coarse_velocity(coarse, z.new_full((len(z),), t), z).float()
+                return model.coarse_velocity(coarse, z.new_tensor(t), z).float()
 
         coarse = SOLVERS[sampling.solver].solve(
             velocity,

@@ -33,13 +33,13 @@ class Denoiser(nn.Module):
 
         Args:
             z: (n_events, n_event_features) noised, standardised event vectors.
-            t: (n_events,) diffusion times in [0, 1].
+            t: (n_events,) diffusion times in [0, 1], or () for one time of all events.
             label: (n_events, n_classes) one-hot class; the first class by default.
 
         Returns:
             (n_events, n_event_features).
         """
-        return self.event(z, t, self._label(label, z))
+        return self.event(z, t.expand(len(z)), self._label(label, z))
 
     def particle_velocity(
         self, x: Tensor, t: Tensor, events: Tensor, offsets: Tensor, label: Tensor | None = None

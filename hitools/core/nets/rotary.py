@@ -50,7 +50,13 @@ class Turn:
         if back:
             sin = -sin
         first, second = x.chunk(2, dim=-1)
-        return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+        return torch.cat(
+            [
+                torch.addcmul(first * cos, second, sin, value=-1),
+                torch.addcmul(first * sin, second, cos),
+            ],
+            dim=-1,
+        )
 
 
 class RotaryAttention(nn.Module):

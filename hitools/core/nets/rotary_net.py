@@ -50,6 +50,12 @@ def outwards(velocity: Tensor, phi: Tensor) -> Tensor:
     return torch.cat([velocity[:, :2], x[:, None], y[:, None]], dim=1)
 
 
+def modulations(values: Tensor) -> list[Tensor]:
+    """(n, 3 m width) to m times scale, shift and gate, each (n, width), around 1, 0 and 1."""
+    parts = values.chunk(6, dim=1)
+    return [part if k % 3 == 1 else 1 + part for k, part in enumerate(parts)]
+
+
 class RotaryBlock(nn.Module):
     """Attention and a two-layer network, each scaled, shifted and gated by the condition."""
 
@@ -65,13 +71,14 @@ class RotaryBlock(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor, turn: Turn, layout: Layout) -> Tensor:
         """(n_total, width), (n_events, width) to (n_total, width)."""
-        modulation = layout.spread(self.modulation(condition))
-        scale, shift, gate, scale2, shift2, gate2 = modulation.chunk(6, dim=1)
-        x = x + (1 + gate) * self.attention(normed(x, scale, shift), turn, layout)
+        scale, shift, gate, scale2, shift2, gate2 = (
+            layout.spread(one) for one in modulations(self.modulation(condition))
+        )
+        x = torch.addcmul(x, gate, self.attention(normed(x, scale, shift), turn, layout))
         update = self.out(
             functional.gelu(self.hidden(normed(x, scale2, shift2)), approximate="tanh")
         )
-        return x + (1 + gate2) * update
+        return torch.addcmul(x, gate2, update)
 
 
 class Shortfall(nn.Module):
@@ -133,7 +140,7 @@ class RotaryNet(nn.Module):
             nn.init.zeros_(layer.weight)
 
     def event_velocity(self, z: Tensor, t: Tensor) -> Tensor:
-        """(n_events, 9) noised event scores and (n_events,) times to (n_events, 9)."""
+        """(n_events, 9) noised event scores and (n_events,) or () times to (n_events, 9)."""
         return self.event(z, t)
 
     def coarse_velocity(self, coarse: Tensor, t: Tensor, events: Tensor) -> Tensor:
@@ -162,7 +169,7 @@ class RotaryNet(nn.Module):
         eta = ETA_SPAN * torch.erf(x[:, 1] / math.sqrt(2))
         turn = Turn(eta, phi, self.config.head_width // 2)
 
-        time = time_features(t.expand(len(events)))
+        time = time_features(t).expand(len(events), -1)
         known = [self.representation.condition(events), events[:, N_EVENT:], time]
         condition = self.condition_out(
             functional.silu(self.condition_hidden(torch.cat(known, dim=1)))
@@ -189,8 +196,8 @@ class RotaryNet(nn.Module):
                 place = len(estimates)
                 h = h + self.feedbacks[place](torch.asinh(towards_the_sums(place)))
             h = block(h, active, turn, layout)
-        scale, shift = layout.spread(self.norm(active)).chunk(2, dim=1)
-        normal = normed(h, scale, shift)
+        scale, shift = self.norm(active).chunk(2, dim=1)
+        normal = normed(h, layout.spread(1 + scale), layout.spread(shift))
         # On what lies around: the first order of what particles do to each other.
         pull = self.pull(normal).float().view(len(x), N_FIELDS, N_PARTICLE)
         with torch.autocast(x.device.type, enabled=False):

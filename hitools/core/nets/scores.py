@@ -15,14 +15,15 @@ NORM_EPSILON: Final = 1e-6
 
 
 def time_features(t: Tensor) -> Tensor:
-    """(n,) times to (n, 2 N_TIME) slow waves."""
-    angle = t.float()[:, None] * torch.arange(1, N_TIME + 1, device=t.device) * (math.pi / 2)
+    """(n,) times, or () for one of all events, to (n or 1, 2 N_TIME) slow waves."""
+    angle = t.float().reshape(-1, 1) * torch.arange(1, N_TIME + 1, device=t.device) * (math.pi / 2)
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
 def normed(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Root-mean-square norm per row, then scale and shift of its event, given per row."""
-    return functional.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON) * (1 + scale) + shift
+    """Root-mean-square norm per row, then scale and shift of its event, given per row or once."""
+    normal = functional.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON)
+    return torch.addcmul(shift, normal, scale)
 
 
 class ScoresBranch(nn.Module):
@@ -41,12 +42,12 @@ class ScoresBranch(nn.Module):
             nn.init.zeros_(layer.weight)
 
     def forward(self, z: Tensor, t: Tensor, known: Tensor | None = None) -> Tensor:
-        """(n_events, n_scores), (n_events,), (n_events, n_known) to the first shape."""
+        """(n_events, n_scores), (n_events,) or (), (n_events, n_known) to the first shape."""
         time = self.time(time_features(t))
         x = self.embed(z if known is None else torch.cat([z, known], dim=1))
         for modulation, hidden, back in zip(self.modulations, self.hidden, self.back, strict=True):
             scale, shift = modulation(time).chunk(2, dim=1)
-            x = x + back(functional.silu(hidden(normed(x, scale, shift))))
+            x = x + back(functional.silu(hidden(normed(x, 1 + scale, shift))))
         return self.out(functional.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON))
 
 
@@ -68,13 +69,15 @@ class MixingBlock(nn.Module):
             nn.init.zeros_(layer.weight)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """(n_events * N_SLICES, width) and (n_events, width) to the first shape."""
-        modulation = self.modulation(time).repeat_interleave(N_SLICES, dim=0)
+        """(n_events * N_SLICES, width) and (n_events or 1, width) to the first shape."""
+        modulation = self.modulation(time)
+        if len(time) > 1:
+            modulation = modulation.repeat_interleave(N_SLICES, dim=0)
         scale, shift, scale2, shift2 = modulation.chunk(4, dim=1)
-        told = self.tell(normed(x, scale, shift)).view(len(time), -1)
+        told = self.tell(normed(x, 1 + scale, shift)).view(len(x) // N_SLICES, -1)
         heard = self.unmix(functional.silu(self.mix(told)))
         x = x + self.hear(heard.view(len(x), -1))
-        return x + self.back(functional.silu(self.hidden(normed(x, scale2, shift2))))
+        return x + self.back(functional.silu(self.hidden(normed(x, 1 + scale2, shift2))))
 
 
 class SlicesBranch(nn.Module):
@@ -96,7 +99,7 @@ class SlicesBranch(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def forward(self, z: Tensor, t: Tensor, known: Tensor) -> Tensor:
-        """(n_events, n_scores), (n_events,), (n_events, n_known) to the first shape."""
+        """(n_events, n_scores), (n_events,) or (), (n_events, n_known) to the first shape."""
         time = self.time(time_features(t))
         x = self.embed(z.reshape(len(z) * N_SLICES, -1))
         x = x + self.known(known).view(len(x), -1)
