@@ -11,6 +11,7 @@ from accelerate import Accelerator, InitProcessGroupKwargs
 
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
+from hitools.core.memory import keep_freed_memory
 
 T = TypeVar("T")
 
@@ -21,6 +22,7 @@ _PATIENCE: Final = timedelta(days=7)
 @contextmanager
 def accelerated() -> Iterator[Accelerator]:
     """This process's device and its place among the others."""
+    keep_freed_memory()
     accelerator = Accelerator(
         mixed_precision="no",  # see autocast_for: this one could not change within a process
         cpu=not torch.cuda.is_available(),

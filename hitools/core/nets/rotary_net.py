@@ -50,12 +50,6 @@ def outwards(velocity: Tensor, phi: Tensor) -> Tensor:
     return torch.cat([velocity[:, :2], x[:, None], y[:, None]], dim=1)
 
 
-def modulations(values: Tensor) -> list[Tensor]:
-    """(n, 3 m width) to m times scale, shift and gate, each (n, width), around 1, 0 and 1."""
-    parts = values.chunk(6, dim=1)
-    return [part if k % 3 == 1 else 1 + part for k, part in enumerate(parts)]
-
-
 class RotaryBlock(nn.Module):
     """Attention and a two-layer network, each scaled, shifted and gated by the condition."""
 
@@ -68,12 +62,13 @@ class RotaryBlock(nn.Module):
         self.hidden = Dense(width, 2 * width)
         self.out = Dense(2 * width, width)
         nn.init.zeros_(self.modulation.weight)
+        neutral = torch.tensor([1.0, 0.0, 1.0]).repeat(2).repeat_interleave(width)
+        self.register_buffer("neutral", neutral, persistent=False)
 
     def forward(self, x: Tensor, condition: Tensor, turn: Turn, layout: Layout) -> Tensor:
         """(n_total, width), (n_events, width) to (n_total, width)."""
-        scale, shift, gate, scale2, shift2, gate2 = (
-            layout.spread(one) for one in modulations(self.modulation(condition))
-        )
+        modulation = self.modulation(condition) + self.neutral
+        scale, shift, gate, scale2, shift2, gate2 = map(layout.spread, modulation.chunk(6, dim=1))
         x = torch.addcmul(x, gate, self.attention(normed(x, scale, shift), turn, layout))
         update = self.out(
             functional.gelu(self.hidden(normed(x, scale2, shift2)), approximate="tanh")
