@@ -29,6 +29,7 @@ class PaddedDenoiser(Denoiser):
     ) -> Tensor:
         """As Denoiser.particle_velocity; raises ValueError for an event above N_MAX."""
         counts = offsets.diff().to(x.device)
+        t = t.expand(len(counts))
         if len(counts) and int(counts.max()) > N_MAX:
             raise ValueError(f"an event of {int(counts.max())} particles, more than {N_MAX}")
         mask = torch.arange(N_MAX, device=x.device) < counts[:, None]

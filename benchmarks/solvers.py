@@ -76,7 +76,9 @@ class Study:
 
     def __init__(self, model: str, reference: Path, n_events: int, device: str) -> None:
         """Read both, draw the event vectors, make the particles that count as exact."""
-        self.network, self.config = find_model(model).read_model()
+        self.network, config = find_model(model).read_model()
+        # The network is asked for every velocity that a solver wants.
+        self.config = replace(config, first_velocity=None)
         self.device = torch.device(device)
         self.n_events = n_events
         with open_events(reference) as events:

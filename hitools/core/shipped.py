@@ -143,6 +143,8 @@ def summarise(folder: ModelFolder) -> ModelSummary:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder.config_path}: not as hi-train writes it: {error!r}") from None
     per_step = EVALUATIONS_PER_STEP.get(solver)
+    # The first is of pure noise, where a formula may stand for the network.
+    spared = 0 if values.get("first_velocity") is None else 1
     return ModelSummary(
         name=folder.path.resolve().name,
         description=_description(folder.path / CARD),
@@ -151,7 +153,7 @@ def summarise(folder: ModelFolder) -> ModelSummary:
         solver=solver,
         steps=steps,
         grid=grid,
-        evaluations=None if per_step is None else per_step * steps,
+        evaluations=None if per_step is None else per_step * steps - spared,
         data=data,
         training=training,
     )

@@ -75,6 +75,30 @@ def test_spectra_become_those_of_the_training_events(folder, real):
     assert after[1] < 0.3 * before[1]
 
 
+def test_the_first_velocity_is_the_network_s(folder):
+    """Of other events than it was fitted on; a sampler that has it asks the network once less."""
+    calibrate(folder, 400, CPU)
+    model, config = folder.read_model()
+    assert config.first_velocity is not None
+    sampling = Sampling(seed=5, **config.sampling)
+    given, n_particles, velocities = Generator(model, config, sampling, CPU).first_velocities(
+        range(200)
+    )
+    found = config.first_velocity(given, n_particles)
+    weights = n_particles[:, None] / n_particles.sum()
+    error, size = (
+        (weights * one.square()).sum().sqrt() for one in (found - velocities, velocities)
+    )
+    assert error < 0.2 * size
+    asked = []
+    original = model.particle_velocity
+    model.particle_velocity = lambda x, t, *rest: asked.append(float(t)) or original(x, t, *rest)
+    for known, times in ((config, [0.25]), (replace(config, first_velocity=None), [1, 0.25])):
+        asked.clear()
+        Generator(model, known, sampling, CPU).make(range(20))
+        assert asked == times
+
+
 def test_it_says_the_same_when_done_again_and_leaves_the_rest(folder):
     _, untouched = folder.read_model()
     calibrate(folder, 50, CPU)

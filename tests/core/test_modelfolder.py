@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from hitools.core.errors import InputError
+from hitools.core.first_velocity import FirstVelocity
 from hitools.core.format.meta import EventMeta, Selection
 from hitools.core.format.provenance import make_step
 from hitools.core.modelfolder import ModelConfig, ModelFolder
@@ -31,6 +32,7 @@ def config(oo) -> ModelConfig:
         training={"rate": 1e-3, "psi_weight": 0.1},
         data={"n_train": 3},
         sampling={"solver": "ab2", "steps": 16},
+        first_velocity=FirstVelocity(1, ((0.5, -1.25e-7),)),
     )
 
 

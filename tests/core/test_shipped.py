@@ -101,7 +101,11 @@ def test_a_model_says_what_it_is(library):
     assert summary.sampling == "heun, 8 steps (uniform grid), 16 evaluations"
     assert summary.n_weights == sum(p.numel() for p in Denoiser(TINY).state_dict().values())
     assert [step.program for step in summary.meta.provenance] == ["hi-train"]
+    values = json.loads((library / "a-copy/config.json").read_text())
+    values["first_velocity"] = {"n_event_features": 11, "coefficients": [[0.0] * 6]}
+    (library / "a-copy/config.json").write_text(json.dumps(values))
     bare = summarise(ModelFolder(library / "a-copy"))
+    assert bare.evaluations == 15
     assert (bare.description, bare.n_weights) == ("", None)
 
 

@@ -81,6 +81,23 @@ def test_an_event_does_not_notice_what_it_is_batched_with(model, oo):
             torch.testing.assert_close(together[:1], alone, rtol=1e-5, atol=1e-6)
 
 
+def test_one_time_for_all_events_is_the_same_as_that_time_for_each(model, oo):
+    """To what tables of the regression leave; of what draws events, to rounding."""
+    counts = [*oo.n_particles[:8].tolist(), 0, 1]
+    x, _, events, offsets = example(counts)
+    vectors, coarse = events.split([N_EVENT, N_COARSE], dim=1)
+    with torch.no_grad():
+        for time in (1.0, 0.5, 0.05):
+            one, each = torch.tensor(time), torch.full((len(counts),), time)
+            expected, found = (model.particle_velocity(x, t, events, offsets) for t in (each, one))
+            assert (found - expected).norm() < 5e-3 * expected.norm()
+            for branch in (
+                lambda t: model.event_velocity(vectors, t),
+                lambda t: model.coarse_velocity(coarse, t, vectors),
+            ):
+                torch.testing.assert_close(branch(one), branch(each), rtol=1e-5, atol=1e-6)
+
+
 def test_particles_have_no_order(model):
     x, t, events, offsets = example([40, 25])
     order = torch.cat([torch.randperm(40), 40 + torch.randperm(25)])

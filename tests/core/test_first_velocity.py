@@ -1,0 +1,43 @@
+"""The formula that stands for the network where particles are nothing but noise."""
+
+import json
+
+import torch
+
+from hitools.core.first_velocity import N_EVENTS_PER_FEATURE, FirstVelocity
+
+N_EVENT, N_SLICES = 3, 4
+N_FEATURES = 2 + 2 * N_EVENT + N_SLICES
+
+
+def example(n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Scores, numbers of particles, and velocities of the law that is assumed, with some noise."""
+    generator = torch.Generator().manual_seed(1)
+    given = torch.randn(n, N_EVENT + N_SLICES, generator=generator)
+    n_particles = torch.randint(1, 400, (n,), generator=generator)
+    root = n_particles.sqrt()
+    pt = 0.3 - 0.1 * given[:, 0] + 0.4 * given[:, 1] / root
+    eta = -0.7 * given[:, N_EVENT + 2] / root + 0.2 / root
+    exact = torch.stack([pt, eta], dim=1)
+    return given, n_particles, exact + 0.05 * torch.randn(n, 2, generator=generator)
+
+
+def test_it_finds_the_law_behind_noisy_velocities_of_other_events():
+    given, n_particles, velocities = example(4000)
+    fitted = FirstVelocity.fit(N_EVENT, given[:3000], n_particles[:3000], velocities[:3000])
+    assert fitted is not None
+    error = fitted(given[3000:], n_particles[3000:]) - velocities[3000:]
+    assert float(error.std()) < 0.052
+    assert float(velocities[3000:].std()) > 0.1
+
+
+def test_a_few_events_do_not_tell_and_enough_do():
+    few = N_EVENTS_PER_FEATURE * N_FEATURES - 1
+    for n, known in ((few, False), (few + 1, True)):
+        assert (FirstVelocity.fit(N_EVENT, *example(n)) is not None) == known
+
+
+def test_it_is_written_and_read_as_json():
+    fitted = FirstVelocity.fit(N_EVENT, *example(500))
+    assert fitted is not None
+    assert FirstVelocity.from_dict(json.loads(json.dumps(fitted.to_dict()))) == fitted
