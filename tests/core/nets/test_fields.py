@@ -3,8 +3,10 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 
+from hitools.core.nets import stacks
 from hitools.core.nets.fields import ETA_RANGE, N_FIELDS, WIDTHS, fields
 from hitools.core.nets.layout import Layout
 from tests.core.nets.support import offsets_of
@@ -40,7 +42,14 @@ def by_pairs(eta: np.ndarray, phi: np.ndarray, pt: np.ndarray) -> np.ndarray:
     return math.pi * np.arcsinh(out / math.pi).reshape(n, N_FIELDS)
 
 
-def test_fields_are_sums_over_the_other_particles_of_the_event():
+@pytest.mark.parametrize("padded", [False, True])
+def test_fields_are_sums_over_the_other_particles_of_the_event(monkeypatch, padded):
+    """As on the CPU, and in padded stacks and tiles as on a GPU."""
+    if padded:
+        monkeypatch.setattr("hitools.core.nets.fields.pieces", stacks.stacks)
+        monkeypatch.setitem(stacks.LENGTH_RATIO, "cpu", 4.0)
+    else:
+        monkeypatch.setitem(stacks.TILE_ELEMENTS, "cpu", 300)
     counts = [23, 1, 0, 23, 60]
     eta, phi, pt = example(counts)
     found = fields(eta, phi, pt, Layout.from_offsets(offsets_of(counts), CPU))

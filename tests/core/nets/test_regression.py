@@ -10,6 +10,7 @@ from scipy import stats
 from hitools.core.aligned import CIRCLE, Aligned
 from hitools.core.diffusion.schedule import alpha_sigma
 from hitools.core.diffusion.solvers import SOLVERS
+from hitools.core.nets import stacks
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.regression import RIDGE, Regression
 from hitools.core.nets.rotary_config import RotaryConfig
@@ -84,6 +85,16 @@ def test_it_is_the_linear_regression_of_particles_on_sums(scaling, t):
         expected = np.stack([expected[:, 0], expected[:, 1], along, across], axis=1)
         assert np.linalg.norm(shift[rows] - expected) < 0.15 * np.linalg.norm(expected)
         assert np.corrcoef(shift[rows].ravel(), expected.ravel())[0, 1] > 0.99
+
+
+def test_padded_stacks_as_on_a_gpu_change_nothing(scaling, monkeypatch):
+    counts = [30, 1, 0, 41, 30, 5]
+    missing = torch.randn(6, len(scaling.known), generator=torch.Generator().manual_seed(2))
+    expected = regression(scaling, noised(counts), counts, 0.4)[0].shift(missing)
+    monkeypatch.setattr("hitools.core.nets.regression.pieces", stacks.stacks)
+    monkeypatch.setitem(stacks.LENGTH_RATIO, "cpu", 2.0)
+    found = regression(scaling, noised(counts), counts, 0.4)[0].shift(missing)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_what_an_event_misses_moves_its_own_particles_only(scaling):
