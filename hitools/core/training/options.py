@@ -52,8 +52,8 @@ class TrainingOptions:
             "particles" alone.
         event_times: diffusion times, evenly apart, at which a step shows each event vector: the
             event branch costs little and has one vector where the other has 200 particles.
-        calibration_events: generated at the end to measure the spectra of the model on; 0 for none,
-            and none where fewer events were trained on.
+        calibration_events: generated at the end to measure the model's spectra and its first
+            velocity on; 0 for none, and none where fewer events were trained on.
         symmetries: turn and mirror every event at random, each epoch anew.
         precision: one of PRECISIONS; weights and optimiser are float32 in both.
         validation_fraction: of the events, set aside where no validation file is given.
