@@ -52,7 +52,7 @@ class Moments:
         """Of a table, one row a knot, to (n,) places between the knots, linearly."""
         parts = [self.mean, self.covariance, self.towards.flatten(1)]
         place = place.clamp(0, len(self.mean) - 1)
-        left = place.long().clamp(max=len(self.mean) - 2)
+        left = place.long().clamp(0, len(self.mean) - 2)  # of what is not a number, too
         share = place - left
         found = functional.embedding_bag(
             torch.stack([left, left + 1], dim=1),

@@ -53,3 +53,4 @@ def test_between_the_knots_of_a_table_they_follow_lines():
         knots = getattr(table, name).flatten(1).numpy()
         columns = [np.interp(place, np.arange(6), column) for column in knots.T]
         np.testing.assert_allclose(getattr(found, name).flatten(1).numpy().T, columns)
+    assert table.at(torch.tensor([torch.nan], dtype=torch.float64)).mean.isnan().all()
