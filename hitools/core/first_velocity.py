@@ -3,7 +3,7 @@
 At t = 1 a noised particle says nothing of what it will become, so all particles of an event have
 the same velocity: minus the mean of the particles that its scores promise. A trained network knows
 it, but works it out from every particle again, at a quarter of the cost of four steps. Here it is
-linear in the scores of the event vector, and in those of its slices over the root of the number of
+linear in the scores of the event vector, and in all scores over the root of the number of
 particles, as sums are over their number; measured once on the network itself.
 """
 
@@ -27,7 +27,7 @@ class FirstVelocity:
 
     Attributes:
         n_event_features: the first of the given scores, which are those of the event vector.
-        coefficients: for 1 and each of the given scores, one for each feature of a particle.
+        coefficients: for each of _features, one for each feature of a particle.
     """
 
     n_event_features: int
@@ -37,7 +37,10 @@ class FirstVelocity:
     def fit(
         cls, n_event_features: int, given: Tensor, n_particles: Tensor, velocities: Tensor
     ) -> "FirstVelocity | None":
-        """Least squares, an event with the weight of its particles; None where they are too few.
+        """Least squares, an event with the root of its particles as its weight.
+
+        Errors matter most in large events, but the law is least linear in small ones. None where
+        there are too few events.
 
         Args:
             n_event_features: see the class.
@@ -63,6 +66,19 @@ class FirstVelocity:
         features = _features(self.n_event_features, given, n_particles)
         return features @ features.new_tensor(self.coefficients)
 
+    def check(self, n_event_features: int, n_given: int, n_particle_features: int) -> None:
+        """Raise ValueError where the numbers are for events and particles of another kind."""
+        n_features = 2 + n_event_features + n_given
+        expected = [n_particle_features] * n_features
+        if (
+            self.n_event_features != n_event_features
+            or list(map(len, self.coefficients)) != expected
+        ):
+            raise ValueError(
+                f"first_velocity: expected {n_event_features} event features and "
+                f"{n_features} rows of {n_particle_features} coefficients"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {"n_event_features": self.n_event_features, "coefficients": self.coefficients}
@@ -77,7 +93,7 @@ class FirstVelocity:
 
 
 def _features(n_event_features: int, given: Tensor, n_particles: Tensor) -> Tensor:
-    """(n_events, 1 + n_given)."""
+    """(n_events, 2 + n_event_features + n_given) numbers that the velocity is linear in."""
     of_event, of_slices = given[:, :n_event_features], given[:, n_event_features:]
     root = n_particles.to(given.dtype).clamp(min=1).sqrt()[:, None]
     return torch.cat(

@@ -17,7 +17,7 @@ _MOST_KEPT: Final = 256 << 20
 def keep_freed_memory() -> None:
     """Spare the pages of every large tensor from being mapped and cleared anew, where glibc is.
 
-    A pass of the rotary network frees some hundred tensors of a few MB: 8% of sampling.
+    A pass of the rotary network makes and frees many tensors of a few MB: 8% of sampling.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

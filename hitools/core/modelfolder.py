@@ -206,16 +206,24 @@ class ModelFolder:
         from hitools.core.representations import representation_from_dict
 
         values = self.read_values()
-        first = values.get("first_velocity")
         with self._as_written():
+            representation = representation_from_dict(values["representation"])
+            first = None
+            if values.get("first_velocity") is not None:
+                first = FirstVelocity.from_dict(values["first_velocity"])
+                n_events, n_coarse = (
+                    representation.n_event_features,
+                    representation.n_coarse_features,
+                )
+                first.check(n_events, n_events + n_coarse, representation.n_particle_features)
             return ModelConfig(
                 network=config_from_dict(values["network"]),
-                representation=representation_from_dict(values["representation"]),
+                representation=representation,
                 meta=self.meta_of(values),
                 training=values["training"],
                 data=values["data"],
                 sampling=values["sampling"],
-                first_velocity=None if first is None else FirstVelocity.from_dict(first),
+                first_velocity=first,
             )
 
     @contextmanager

@@ -32,7 +32,7 @@ def config(oo) -> ModelConfig:
         training={"rate": 1e-3, "psi_weight": 0.1},
         data={"n_train": 3},
         sampling={"solver": "ab2", "steps": 16},
-        first_velocity=FirstVelocity(1, ((0.5, -1.25e-7),)),
+        first_velocity=FirstVelocity(11, ((0.5, -1.25e-7, 0, 1, 2, 3),) * 24),
     )
 
 
@@ -93,6 +93,11 @@ def test_no_file_of_a_model_is_a_pickle(folder):
         ({"representation": {"name": "polar"}}, "representation 'polar'"),
         ({"representation": {"name": "standardised"}}, "not as hi-train writes it"),
         ({"selection": 7}, "not as hi-train writes it"),
+        ({"first_velocity": {"coefficients": []}}, "not as hi-train writes it"),
+        (
+            {"first_velocity": {"n_event_features": 11, "coefficients": [[0.0] * 6] * 23}},
+            "expected 11 event features and 24 rows of 6 coefficients",
+        ),
     ],
 )
 def test_a_configuration_of_something_else_is_refused(folder, change, words):
