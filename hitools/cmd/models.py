@@ -52,6 +52,7 @@ def as_dict(model: "ModelSummary") -> dict[str, Any]:
         "sampling": {
             "solver": model.solver,
             "steps": model.steps,
+            "small_steps": model.small_steps,
             "grid": model.grid,
             "evaluations": model.evaluations,
         },

@@ -28,7 +28,7 @@ from hitools.core.features import (
     wrap_angle,
 )
 from hitools.core.known_sums import KnownSums
-from hitools.core.quantiles import QuantileMap
+from hitools.core.quantiles import ConditionalMap, QuantileMap
 from hitools.core.scaling import Mended
 from hitools.core.slices import Slices, SliceSums, shares
 
@@ -45,6 +45,10 @@ EVENT_SCORES: Final = (
 )
 """Event features of the model: Q in units of its random walk, means in units of their spread."""
 
+WITHIN_N: Final = ("mean_pt", "q_along", "mean_eta", "mean_phi")
+"""Those that are normal within every class of multiplicity, and not only over all: spread and
+shape of a mean over particles change with their number."""
+
 PARTICLE_SCORES: Final = ("pt", "eta", "x", "y")
 """Particle features of the model: normal scores, and the azimuth from psi_2 on a circle."""
 
@@ -60,7 +64,8 @@ class Aligned:
     """Scores in the event plane.
 
     Attributes:
-        events: map of each of EVENT_SCORES but q_across: q_along holds the one of |Q|.
+        events: maps of the EVENT_SCORES that do not depend on n_particles.
+        within: maps of WITHIN_N given the score of n_particles; q_along holds the one of |Q|.
         pt: map of ln pT.
         eta: map of eta.
         limits: lowest and highest value of the count columns, b and mean_pt in the training events.
@@ -76,6 +81,7 @@ class Aligned:
     name: ClassVar[str] = "aligned"
 
     events: dict[str, QuantileMap]
+    within: dict[str, ConditionalMap]
     pt: QuantileMap
     eta: QuantileMap
     limits: dict[str, tuple[float, float]]
@@ -133,12 +139,15 @@ class Aligned:
             raise InputError("scaling: a training event has a value that is not finite")
         quantities = _event_quantities(torch.from_numpy(vectors))
         maps = {
-            name: QuantileMap.fit(quantities[name].numpy(), "normal")
-            for name in EVENT_SCORES
-            if not name.startswith("q_")
+            name: QuantileMap.fit(quantities[name].numpy()) for name in EVENT_SCORES if _alone(name)
         }
-        length = torch.hypot(quantities["q_along"], quantities["q_across"]).numpy()
-        maps["q_along"] = QuantileMap.fit(length, "rayleigh")
+        given = _given_n(maps, torch.from_numpy(vectors[:, EVENT_INDEX["n_particles"]])).numpy()
+        length = torch.hypot(quantities["q_along"], quantities["q_across"])
+        within = {
+            name: ConditionalMap.fit(quantities[name].numpy(), given)
+            for name in WITHIN_N
+            if name != "q_along"
+        } | {"q_along": ConditionalMap.fit(length.numpy(), given, "rayleigh")}
         pt_rms = math.sqrt(float(np.mean(pt**2)))
         eta_map = QuantileMap.fit(eta)
         sums = SliceSums(slice_harmonics) if slice_harmonics else SliceSums()
@@ -150,6 +159,7 @@ class Aligned:
             coarse.append(sums.of_particles(scores, pt_here / pt_rms, phi_here, where))
         return cls(
             events=maps,
+            within=within,
             pt=QuantileMap.fit(np.log(pt)),
             eta=eta_map,
             limits={
@@ -170,6 +180,7 @@ class Aligned:
         """See Representation."""
         return Aligned(
             self.events,
+            self.within,
             self.pt,
             self.eta,
             other.limits,
@@ -218,14 +229,14 @@ class Aligned:
     def encode_events(self, events: Tensor) -> Tensor:
         """See Representation."""
         quantities = _event_quantities(events)
-        columns = {
-            name: self.events[name].encode(quantities[name])
-            for name in EVENT_SCORES
-            if not name.startswith("q_")
-        }
+        given = _given_n(self.events, events[:, EVENT_INDEX["n_particles"]])
         along, across = quantities["q_along"], quantities["q_across"]
         length = torch.hypot(along, across)
-        stretch = self.events["q_along"].encode(length) / length.clamp(min=1e-12)
+        quantities["q_along"] = length
+        columns = {name: one.encode(quantities[name]) for name, one in self.events.items()} | {
+            name: one.encode(quantities[name], given) for name, one in self.within.items()
+        }
+        stretch = columns["q_along"] / length.clamp(min=1e-12)
         columns |= {"q_along": along * stretch, "q_across": across * stretch}
         return torch.stack([columns[name] for name in EVENT_SCORES], dim=1)
 
@@ -237,24 +248,28 @@ class Aligned:
         Counts are rounded, values outside the range of the training events moved into it; sum_pt,
         Q and psi_2 follow from the rest.
         """
-        scores = dict(zip(EVENT_SCORES, z.float().unbind(1), strict=True))
-        values = {
-            name: self.events[name].decode(scores[name]).double().cpu().numpy()
-            for name in EVENT_SCORES
-            if not name.startswith("q_")
-        }
+        z = z.float()
+        scores = dict(zip(EVENT_SCORES, z.unbind(1), strict=True))
+        values = {name: _on_host(one.decode(scores[name])) for name, one in self.events.items()}
         outside = np.zeros(len(z), bool)
-        for name, (low, high) in self.limits.items():
-            if name == "mean_pt":
-                values[name] = np.exp(values[name])
-            if name in COUNT_COLUMNS:
-                values[name] = np.rint(values[name])
-            inside = np.clip(values[name], low, high)
-            outside |= inside != values[name]
-            values[name] = inside
+
+        def inside(name: str) -> None:
+            low, high = self.limits[name]
+            moved = np.clip(values[name], low, high)
+            outside[moved != values[name]] = True
+            values[name] = moved
+
+        for name in COUNT_COLUMNS:
+            values[name] = np.rint(values[name])
+        for name in self.events:
+            inside(name)
         n = np.maximum(values["n_particles"], 1)
-        length, psi = (one.double().cpu().numpy() for one in self._q_vector(z.float()))
-        q = np.clip(length * np.sqrt(n), 0, n) * values["mean_pt"]
+        means = self._within(z, torch.from_numpy(n).to(z.device, z.dtype))
+        values |= {name: _on_host(one) for name, one in means.items()}
+        values["mean_pt"] = np.exp(values["mean_pt"])
+        inside("mean_pt")
+        psi = _on_host(self.turn_of(z))
+        q = np.clip(values.pop("q_along") * np.sqrt(n), 0, n) * values["mean_pt"]
         values |= {
             "sum_pt": n * values["mean_pt"],
             "q_x": q * np.cos(2 * psi),
@@ -266,11 +281,13 @@ class Aligned:
         columns = [values[name] for name in EVENT_COLUMNS]
         return np.stack(columns, axis=1).astype(np.float32), int(outside.sum())
 
-    def _q_vector(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """|Q| in units of sqrt(N) mean_pt, and psi_2, each (n_events,)."""
-        along, across = z[:, EVENT_SCORES.index("q_along")], z[:, EVENT_SCORES.index("q_across")]
-        length = self.events["q_along"].decode(torch.hypot(along, across)).clamp(min=0)
-        return length, torch.atan2(across, along) / 2
+    def _within(self, z: Tensor, n_particles: Tensor) -> dict[str, Tensor]:
+        """The quantity behind each of WITHIN_N, of (n_events,) particles; q_along: length of Q."""
+        rows = dict(zip(EVENT_SCORES, z.unbind(1), strict=False))
+        rows["q_along"] = torch.hypot(rows["q_along"], rows["q_across"])
+        given = _given_n(self.events, n_particles)
+        found = {name: one.decode(rows[name], given) for name, one in self.within.items()}
+        return found | {"q_along": found["q_along"].clamp(min=0)}
 
     def decode_particles(
         self, x: Tensor, events: Float32Array, counts: np.ndarray
@@ -365,17 +382,18 @@ class Aligned:
 
     def turn_of(self, z: Tensor) -> Tensor:
         """(n_events,) psi_2, by which events are turned in the laboratory."""
-        return self._q_vector(z)[1]
+        along, across = z[:, EVENT_SCORES.index("q_along")], z[:, EVENT_SCORES.index("q_across")]
+        return torch.atan2(across, along) / 2
 
     def totals(self, z: Tensor, n_particles: Tensor) -> Tensor:
         """What an event's scores say of each of the sums, (n_events, n_sums)."""
-        rows = dict(zip(EVENT_SCORES, z[:, : len(EVENT_SCORES)].unbind(1), strict=True))
         n = n_particles.to(z.dtype)
-        mean_pt = self.events["mean_pt"].decode(rows["mean_pt"]).exp()
-        length = self._q_vector(z)[0] * n.sqrt() * mean_pt
+        means = self._within(z, n)
+        mean_pt = means["mean_pt"].exp()
+        length = means["q_along"] * n.sqrt() * mean_pt
         slices = self.slices.decode(z[:, len(EVENT_SCORES) :], n, mean_pt, length)
-        eta = n.sqrt() * self.events["mean_eta"].decode(rows["mean_eta"]) / self.eta_scale
-        phi = n.sqrt() * self.events["mean_phi"].decode(rows["mean_phi"]) / _UNIFORM_STD
+        eta = n.sqrt() * means["mean_eta"] / self.eta_scale
+        phi = n.sqrt() * means["mean_phi"] / _UNIFORM_STD
         slices = slices / slices.new_tensor(self.slices.sums.scales)
         return torch.cat([slices.flatten(1), eta[:, None], phi[:, None]], dim=1)
 
@@ -383,7 +401,7 @@ class Aligned:
         """See Representation."""
         return {
             "name": self.name,
-            "events": {name: one.to_dict() for name, one in self.events.items()},
+            "events": {name: one.to_dict() for name, one in (self.events | self.within).items()},
             "pt": self.pt.to_dict(),
             "eta": self.eta.to_dict(),
             "limits": {name: list(pair) for name, pair in self.limits.items()},
@@ -402,8 +420,10 @@ class Aligned:
         if generated is not None:
             pt, eta = (QuantileMap.from_dict(one) for one in generated)
             generated = pt, eta
+        events = values["events"]
         return cls(
-            {name: QuantileMap.from_dict(one) for name, one in values["events"].items()},
+            {name: QuantileMap.from_dict(one) for name, one in events.items() if _alone(name)},
+            {name: ConditionalMap.from_dict(events[name]) for name in WITHIN_N},
             QuantileMap.from_dict(values["pt"]),
             QuantileMap.from_dict(values["eta"]),
             {name: (float(low), float(high)) for name, (low, high) in values["limits"].items()},
@@ -414,6 +434,20 @@ class Aligned:
             Slices.from_dict(values["slices"]),
             generated,
         )
+
+
+def _alone(name: str) -> bool:
+    """Whether an event score is one of Aligned.events."""
+    return name not in (*WITHIN_N, "q_across")
+
+
+def _given_n(events: Mapping[str, QuantileMap], n_particles: Tensor) -> Tensor:
+    """Score of a whole number of particles, which conditional maps are given."""
+    return events["n_particles"].encode(n_particles)
+
+
+def _on_host(values: Tensor) -> FloatArray:
+    return values.double().cpu().numpy()
 
 
 def _event_quantities(events: Tensor) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ included, and only dependences are left to learn.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -19,6 +20,11 @@ Law = Literal["normal", "rayleigh"]
 N_KNOTS: Final = 161
 LARGEST_SCORE: Final = 6.0
 """Knots reach to where a normal number lies once in 10^9; beyond, the map goes on in a line."""
+
+CLASS_WIDTH: Final = 0.4
+"""Of the score that a conditional map is given."""
+
+LEAST_IN_CLASS: Final = 200
 
 _LEAST_STEP: Final = 1e-6
 """Of a value, to the next knot: a few digits of float32, for a flat map has no inverse."""
@@ -124,19 +130,102 @@ class QuantileMaps:
 
     def encode(self, values: Tensor) -> Tensor:
         """(n, n_maps) values to scores."""
-        knots, columns = self._knots(values.device), values.T.contiguous()
-        right = torch.searchsorted(knots, columns).clamp(1, knots.shape[1] - 1)
-        low, high = knots.gather(1, right - 1), knots.gather(1, right)
-        place = right - 1 + (columns - low) / (high - low)
+        place = _places(self._knots(values.device), values.T.contiguous())
         return (self.maps[0].first + self.maps[0].spacing * place).T
 
     def decode(self, scores: Tensor) -> Tensor:
         """The inverse of encode."""
-        knots = self._knots(scores.device)
         place = (scores.T - self.maps[0].first) / self.maps[0].spacing
-        left = place.long().clamp(0, knots.shape[1] - 2)
-        low = knots.gather(1, left)
-        return (low + (place - left) * (knots.gather(1, left + 1) - low)).T
+        return _values(self._knots(scores.device), place).T
+
+
+@dataclass(frozen=True)
+class ConditionalMap:
+    """A map value -> score given another score: what is normal within every class of events.
+
+    Attributes:
+        at: of the other score, increasing.
+        maps: at each of these; between them knots lie on lines, beyond them they stay.
+    """
+
+    at: tuple[float, ...]
+    maps: tuple[QuantileMap, ...]
+    _tensors: dict[torch.device, tuple[Tensor, Tensor]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    @classmethod
+    def fit(cls, sample: FloatArray, given: FloatArray, law: Law = "normal") -> "ConditionalMap":
+        """From a sample.
+
+        Args:
+            sample: (n,) values; see QuantileMap.fit.
+            given: (n,) scores of something else.
+            law: of the scores.
+        """
+        order = np.argsort(given, kind="stable")
+        values, ordered = np.asarray(sample, np.float64)[order], np.asarray(given, float)[order]
+        edges = np.arange(-LARGEST_SCORE, LARGEST_SCORE, CLASS_WIDTH)
+        bounds = [0]
+        for place in np.searchsorted(ordered, edges).tolist():
+            if min(place - bounds[-1], len(ordered) - place) >= LEAST_IN_CLASS:
+                bounds.append(place)
+        classes = [slice(*pair) for pair in pairwise([*bounds, len(ordered)])]
+        return cls(
+            tuple(float(f"{ordered[one].mean():.6g}") for one in classes),
+            tuple(QuantileMap.fit(values[one], law) for one in classes),
+        )
+
+    def _knots(self, given: Tensor) -> Tensor:
+        """(n, knots) of (n,) other scores."""
+        device = given.device
+        if device not in self._tensors:
+            rows = [one.values for one in self.maps]
+            pair = torch.tensor(self.at, device=device), torch.tensor(rows, device=device)
+            self._tensors[device] = pair
+        at, knots = self._tensors[device]
+        if len(at) == 1:
+            return knots.repeat(len(given), 1)
+        right = torch.searchsorted(at, given.contiguous()).clamp(1, len(at) - 1)
+        low, high = at[right - 1], at[right]
+        weight = ((given - low) / (high - low)).clamp(0, 1)[:, None]
+        return knots[right - 1] + weight * (knots[right] - knots[right - 1])
+
+    def encode(self, values: Tensor, given: Tensor) -> Tensor:
+        """Scores (n,) of (n,) values, given (n,) other scores."""
+        place = _places(self._knots(given), values[:, None])[:, 0]
+        return self.maps[0].first + self.maps[0].spacing * place
+
+    def decode(self, scores: Tensor, given: Tensor) -> Tensor:
+        """The inverse of encode."""
+        place = (scores - self.maps[0].first) / self.maps[0].spacing
+        return _values(self._knots(given), place[:, None])[:, 0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return {"at": list(self.at), "maps": [one.to_dict() for one in self.maps]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ConditionalMap":
+        """The inverse of to_dict; of a QuantileMap's, one that nothing else enters."""
+        if "maps" not in values:
+            return cls((0.0,), (QuantileMap.from_dict(values),))
+        maps = tuple(QuantileMap.from_dict(one) for one in values["maps"])
+        return cls(tuple(map(float, values["at"])), maps)
+
+
+def _places(knots: Tensor, values: Tensor) -> Tensor:
+    """(n, k) values to their places among (n, knots) of each row."""
+    right = torch.searchsorted(knots, values).clamp(1, knots.shape[1] - 1)
+    low, high = knots.gather(1, right - 1), knots.gather(1, right)
+    return right - 1 + (values - low) / (high - low)
+
+
+def _values(knots: Tensor, place: Tensor) -> Tensor:
+    """The inverse of _places."""
+    left = place.long().clamp(0, knots.shape[1] - 2)
+    low = knots.gather(1, left)
+    return low + (place - left) * (knots.gather(1, left + 1) - low)
 
 
 def _scores(law: Law) -> Float64Array:

@@ -100,8 +100,9 @@ class ModelSummary:
         n_weights: numbers in model.safetensors; None where no epoch is complete yet.
         solver: that hi-sample uses by default.
         steps: of it.
+        small_steps: of it in small events, where that is more.
         grid: of their times.
-        evaluations: of the particle network for an event; None for a solver unknown here.
+        evaluations: of the particle network for an event, at most; None for a solver unknown here.
         data: counts of events, as in config.json.
         training: options, as in config.json.
     """
@@ -112,6 +113,7 @@ class ModelSummary:
     n_weights: int | None
     solver: str
     steps: int
+    small_steps: int
     grid: str
     evaluations: int | None
     data: dict[str, Any]
@@ -127,9 +129,13 @@ class ModelSummary:
 
     @property
     def sampling(self) -> str:
-        """For people: "ab2, 16 steps (uniform grid), 16 evaluations"."""
-        shown = "" if self.evaluations is None else f", {self.evaluations} evaluations"
-        return f"{self.solver}, {self.steps} steps ({self.grid} grid){shown}"
+        """For people: "ab2, 4 steps, 8 in small events (power grid), at most 8 evaluations"."""
+        small = self.small_steps > self.steps
+        steps = f"{self.steps} steps" + (f", {self.small_steps} in small events" if small else "")
+        shown = f"{self.solver}, {steps} ({self.grid} grid)"
+        if self.evaluations is None:
+            return shown
+        return f"{shown}, {'at most ' if small else ''}{self.evaluations} evaluations"
 
 
 def summarise(folder: ModelFolder) -> ModelSummary:
@@ -138,6 +144,7 @@ def summarise(folder: ModelFolder) -> ModelSummary:
     try:
         sampling = values["sampling"]
         solver, steps = str(sampling["solver"]), int(sampling["steps"])
+        small_steps = int(sampling.get("small_steps", 0))
         grid = str(sampling.get("grid", "uniform"))
         data, training = dict(values["data"]), dict(values["training"])
     except (KeyError, TypeError, ValueError) as error:
@@ -152,8 +159,9 @@ def summarise(folder: ModelFolder) -> ModelSummary:
         n_weights=_count_weights(folder.weights_path),
         solver=solver,
         steps=steps,
+        small_steps=small_steps,
         grid=grid,
-        evaluations=None if per_step is None else per_step * steps - spared,
+        evaluations=None if per_step is None else per_step * max(steps, small_steps) - spared,
         data=data,
         training=training,
     )

@@ -193,6 +193,24 @@ def test_scores_of_events_and_particles_are_normal():
     assert torch.hypot(x[:, 2], x[:, 3]).numpy() == pytest.approx(np.sqrt(2), abs=1e-5)
 
 
+def test_means_have_normal_scores_in_events_of_every_size():
+    """Over all events the spread of mean_pt is that of none: it falls as 1 / sqrt(N)."""
+    batch = toy_events(8000, seed=3)
+    z = Aligned.fit([toy_events(8000, seed=4)], eta_max=2.5).encode_events(
+        torch.from_numpy(batch.events)
+    )
+    scores = dict(zip(EVENT_SCORES, z.numpy().T, strict=True))
+    n, mean_pt = batch.n_particles, np.log(batch.event("mean_pt"))
+    few, many = n < np.quantile(n, 0.1), n > np.quantile(n, 0.9)
+    assert mean_pt[few].std() > 1.3 * mean_pt[many].std()
+    for some in (few, many):
+        for name in ("mean_pt", "mean_eta", "mean_phi"):
+            assert scores[name][some].mean() == pytest.approx(0, abs=0.12), name
+            assert scores[name][some].std() == pytest.approx(1, abs=0.1), name
+        length = np.hypot(scores["q_along"][some], scores["q_across"][some])
+        assert np.mean(length**2) == pytest.approx(2, abs=0.25)
+
+
 def test_turning_an_event_changes_nothing_but_its_psi_2(scaling, real):
     orientation = orientations(np.full(len(real), 0.1, np.float32), mirror_eta=True)
     z, x = encoded(scaling, real)

@@ -104,6 +104,21 @@ def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(few, config):
     )
 
 
+def test_small_events_take_more_steps(config, monkeypatch):
+    """Each by its own number of particles, whatever it is made together with."""
+    sampling = Sampling(seed=5, steps=2, small_steps=6)
+    plain = joined(generator(config, sampling=replace(sampling, small_steps=0)).sample(12))
+    monkeypatch.setattr("hitools.core.generator.SMALL", int(np.median(plain.n_particles)))
+    small = plain.n_particles < np.median(plain.n_particles).astype(int)
+    assert 0 < small.sum() < 12
+    mixed = joined(generator(config, sampling=sampling).sample(12))
+    finer = joined(generator(config, sampling=replace(sampling, steps=6)).sample(12))
+    assert_same(mixed.take(np.flatnonzero(~small)), plain.take(np.flatnonzero(~small)))
+    assert_same(mixed.take(np.flatnonzero(small)), finer.take(np.flatnonzero(small)))
+    with pytest.raises(AssertionError):
+        assert_same(plain.take(np.flatnonzero(small)), finer.take(np.flatnonzero(small)))
+
+
 def test_event_vectors_take_even_steps_where_particles_take_finer_ones(config):
     index = np.arange(20)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from hitools.core.quantiles import N_KNOTS, QuantileMap, QuantileMaps
+from hitools.core.quantiles import N_KNOTS, ConditionalMap, QuantileMap, QuantileMaps
 
 RNG = np.random.default_rng(5)
 POWER_LAW = RNG.pareto(4, 200_000) + 1
@@ -69,3 +69,38 @@ def test_maps_of_several_columns_are_the_maps_of_each(law):
     for k, one in enumerate(maps.maps):
         torch.testing.assert_close(scores[:, k], one.encode(values[:, k]))
     torch.testing.assert_close(maps.decode(scores), values)
+
+
+def test_a_conditional_map_makes_every_class_normal():
+    """Location, spread and shape that change with another quantity: none of it is left."""
+    other = RNG.normal(size=200_000)
+    values = RNG.gamma(np.exp(1 - other / 2)) * np.exp(other / 3)
+    mapping = ConditionalMap.fit(values, other)
+    given = torch.from_numpy(other)
+    scores = mapping.encode(torch.from_numpy(values), given)
+    plain = QuantileMap.fit(values).encode(torch.from_numpy(values)).numpy()
+    for low in (-2.0, -1.0, 1.0):
+        some = (other > low) & (other < low + 0.3)
+        assert stats.kstest(scores.numpy()[some], "norm").statistic < 0.02
+        assert stats.kstest(plain[some], "norm").statistic > 0.05
+    torch.testing.assert_close(
+        mapping.decode(scores, given), torch.from_numpy(values), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_conditional_map_of_few_events_is_one_for_all():
+    values = RNG.normal(size=300)
+    mapping = ConditionalMap.fit(values, np.linspace(-3, 3, 300))
+    given = torch.tensor([-2.0, 0.0, 2.0])
+    assert mapping.at == (0.0,)
+    assert mapping.decode(torch.ones(3), given).unique().numel() == 1
+
+
+def test_a_conditional_map_survives_json_and_reads_one_that_nothing_else_enters():
+    mapping = ConditionalMap.fit(POWER_LAW, RNG.normal(size=len(POWER_LAW)), "rayleigh")
+    assert len(mapping.at) > 5
+    assert ConditionalMap.from_dict(json.loads(json.dumps(mapping.to_dict()))) == mapping
+    plain = QuantileMap.fit(POWER_LAW)
+    values, given = torch.from_numpy(POWER_LAW[:50]), torch.zeros(50, dtype=torch.float64)
+    same = ConditionalMap.from_dict(plain.to_dict()).encode(values, given)
+    torch.testing.assert_close(same, plain.encode(values))

@@ -67,6 +67,7 @@ class TrainingOptions:
         compile: whether torch.compile prepares the network.
         solver: what hi-sample uses unless told otherwise.
         solver_steps: its steps.
+        solver_small_steps: the same in small events, where that is more.
         solver_grid: and their times.
     """
 
@@ -104,6 +105,7 @@ class TrainingOptions:
     compile: bool = False
     solver: str = "ab2"
     solver_steps: int = 32
+    solver_small_steps: int = 0
     solver_grid: str = "uniform"
 
     def __post_init__(self) -> None:
@@ -192,6 +194,7 @@ ROTARY: Final = TrainingOptions(
     calibration_events=2000,
     symmetries=True,
     solver_steps=4,
+    solver_small_steps=8,
     solver_grid="power",
 )
 

@@ -202,6 +202,7 @@ def _prepare(
             sampling={
                 "solver": options.solver,
                 "steps": options.solver_steps,
+                "small_steps": options.solver_small_steps,
                 "grid": options.solver_grid,
             },
         )
