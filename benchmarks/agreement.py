@@ -153,6 +153,7 @@ class Case:
             NoiseKey.of(1, "training particles"),
             psi_weight=self.options.psi_weight,
             sums_weight=self.options.sums_weight,
+            hardness=self.options.hardness,
             event_times=self.options.event_times,
             autocast=autocast_for(precision, device),
         )

@@ -127,6 +127,7 @@ def train(
             NoiseKey.of(1, "training particles"),
             psi_weight=options.psi_weight,
             sums_weight=options.sums_weight,
+            hardness=options.hardness,
             event_times=options.event_times,
             autocast=autocast_for(options.precision, accelerator.device),
         )

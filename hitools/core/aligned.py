@@ -341,6 +341,19 @@ class Aligned:
         velocity = (alpha - CIRCLE * shrunk / radius) / sigma * circle
         return torch.cat([torch.zeros_like(circle), velocity], dim=1)
 
+    def emphasis(self, x: Tensor, alpha: Tensor, hardness: float) -> Tensor:
+        """(n_total,) weights of particles in a loss, 1 on average: hard ones count for more.
+
+        They depend on what the network sees alone, so that the best velocity stays what it is.
+
+        Args:
+            x: (n_total, 4) noised particles.
+            alpha: (n_total, 1) amplitude of the signal.
+            hardness: power of e for each unit of the score of pT that is to be expected.
+        """
+        spread = hardness * alpha[:, 0]
+        return torch.exp(spread * x[:, 0].clamp(max=3) - spread.square() / 2)
+
     # Sums --------------------------------------------------------------------------------------
 
     def condition(self, z: Tensor) -> Tensor:

@@ -112,6 +112,7 @@ def losses(
     with_particles: bool = True,
     psi: Callable[[Tensor, Tensor, Layout], Tensor] | None = None,
     with_sums: bool = False,
+    hardness: float = 0.0,
 ) -> Losses:
     """Velocity errors of both branches on a batch, at given times and noise.
 
@@ -128,6 +129,7 @@ def losses(
         with_particles: without, event vectors are all that is shown.
         psi: adds L_psi of the denoised particles, usually a PsiLoss.
         with_sums: adds the loss on the sums; the model is one that estimates them.
+        hardness: how much more hard particles weigh (Aligned.emphasis); of no use to others.
     """
     event_loss = _event_loss(model, events, weights, t, event_noise)
     if not with_particles:
@@ -136,6 +138,9 @@ def losses(
     alpha, sigma = (layout.spread(one) for one in alpha_sigma(t[:, None]))
     noised = diffuse(particles, particle_noise, alpha, sigma)
     target = velocity(particles, particle_noise, alpha, sigma)
+    particle_weights = emphasis = layout.spread(weights)
+    if hardness and isinstance(model, RotaryNet):
+        emphasis = emphasis * model.representation.emphasis(noised, alpha, hardness)
     sums_loss = None
     if with_sums:
         if not isinstance(model, RotaryNet):
@@ -146,10 +151,8 @@ def losses(
         sums_loss = _sums_loss(estimates, true, weights, layout)
     else:
         predicted = model.particle_velocity(noised, t, events, offsets).float()
-    particle_weights = layout.spread(weights)
-    particle_loss = WeightedMean(
-        (particle_weights * (predicted - target).square().mean(1)).sum(), particle_weights.sum()
-    )
+    error = (predicted - target).square().mean(1)
+    particle_loss = WeightedMean((emphasis * error).sum(), particle_weights.sum())
 
     psi_loss = None
     if psi is not None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.stacks import pieces
+from hitools.core.slices import SOFT_PT
 
 WIDTHS: Final = (2.0, 1.0, 0.5, 0.25)
 """Of the Gaussian kernels, in eta and in the chord of phi; each half of the one before."""
@@ -22,31 +23,40 @@ LEAST_WEIGHT: Final = 1e-8
 """Of a kernel that is still to be raised to the fourth power: below the smallest normal numbers
 arithmetic is many times slower."""
 
-N_FIELDS: Final = 6 * len(WIDTHS)
+DENSITIES: Final = ("n", "pt", "hard")
+"""Of particles; weighted by pT; and by how hard they are (slices.SliceSums.weights), as among many
+soft ones hard particles hardly count with pT."""
 
 ETA_RANGE: Final = 5.0
 """Over which particles are spread, to say what density to expect."""
 
 
+def n_fields(n_densities: int) -> int:
+    """Columns of fields."""
+    return 3 * n_densities * len(WIDTHS)
+
+
 @torch.no_grad()
-def fields(eta: Tensor, phi: Tensor, pt: Tensor, layout: Layout) -> Tensor:
+def fields(eta: Tensor, phi: Tensor, pt: Tensor, n_densities: int, layout: Layout) -> Tensor:
     """Sums over the other particles of the event, with Gaussian weights of the distance.
 
     Args:
         eta: (n_total,) positions.
         phi: (n_total,) azimuths.
-        pt: (n_total,) weights of the second density, of order one.
+        pt: (n_total,) expected pT, of order one.
+        n_densities: the first of DENSITIES.
         layout: which rows form an event.
 
     Returns:
-        (n_total, 6 len(WIDTHS)): for each width the excess of the density over an even one and the
-        pull in eta and in phi, and the same weighted by pT, in units of their random walk.
+        (n_total, n_fields(n_densities)): for each width the excess of a density over an even one of
+        particles and the pull in eta and in phi, in units of their random walk.
     """
     device = eta.device
     u, v = phi.cos(), phi.sin()
     points = torch.stack([eta, u, v], dim=1).float()
     plain = torch.stack([torch.ones_like(eta), eta, u, v], dim=1)
-    sources = torch.cat([plain, pt[:, None] * plain], dim=1).float()
+    weights = torch.stack([torch.ones_like(pt), pt, pt.square() / (pt + SOFT_PT)], dim=1)
+    sources = (weights[:, :n_densities, None] * plain[:, None]).flatten(1).float()
     # One row more than particles: results of padding go there.
     sums = sources.new_zeros(len(sources) + 1, len(WIDTHS) * sources.shape[1])
     # Differences of near particles: in float32 under autocast too.
@@ -78,13 +88,13 @@ def _exponents(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _features(sums: Tensor, points: Tensor, count: Tensor) -> Tensor:
-    """(n_total, widths, 8) sums over others, (n_total, 3), (n_total, 1) to (n_total, N_FIELDS)."""
+    """(n_total, widths, 4 n_densities) sums over others, (n_total, 3), (n_total, 1) to fields."""
     eta_i, u_i, v_i = points[:, :, None].unbind(1)
     widths = sums.new_tensor(WIDTHS)
     expected = (count - 1).clamp(min=0) * widths**2 / ETA_RANGE
     walk = (expected + 1).sqrt()
     parts = []
-    for n, eta, u, v in (one.unbind(2) for one in sums.chunk(2, dim=2)):
+    for n, eta, u, v in (one.unbind(2) for one in sums.split(4, dim=2)):
         parts += [
             (n - expected) / walk,
             (eta - eta_i * n) / (walk * widths),

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 from hitools.core.errors import InputError
+from hitools.core.nets.fields import DENSITIES
 from hitools.core.nets.rotary import N_TURNED
 from hitools.core.nets.sizes import check_sizes
 
@@ -20,6 +21,7 @@ class RotaryConfig:
         n_blocks: transformer blocks.
         n_feedbacks: how often, evenly between the blocks, what the sums still miss is fed back;
             once more at the end. 0 leaves out all of it: the slices then are a condition only.
+        n_densities: which densities are looked at around a particle, see fields.py.
         event_width: channels of the event branch.
         n_event_blocks: its residual blocks, and those of the branch for slices of eta.
         slice_width: channels of the branch for slices, each of them where slice_told is not 0.
@@ -37,11 +39,15 @@ class RotaryConfig:
     )
     """Of what draws event vectors and slices: particles do not depend on them."""
 
+    BEFORE: ClassVar[dict[str, int]] = {"slice_told": 0, "n_densities": 2}
+    """What models have that were stored before there was a choice."""
+
     width: int = 48
     n_heads: int = 1
     head_width: int = 32
     n_blocks: int = 2
     n_feedbacks: int = 1
+    n_densities: int = 3
     event_width: int = 96
     n_event_blocks: int = 4
     slice_width: int = 80
@@ -54,6 +60,10 @@ class RotaryConfig:
             raise InputError(
                 f"network: head_width {self.head_width}, expected an even number, "
                 f"at least {2 * N_TURNED}"
+            )
+        if self.n_densities > len(DENSITIES):
+            raise InputError(
+                f"network: n_densities {self.n_densities}, expected at most {len(DENSITIES)}"
             )
         if not 0 <= self.n_feedbacks < self.n_blocks:
             raise InputError(f"network: n_feedbacks {self.n_feedbacks}, expected fewer than blocks")
@@ -74,4 +84,4 @@ class RotaryConfig:
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise InputError(f"network: unknown settings {', '.join(sorted(unknown))}")
-        return cls(**{"slice_told": 0, **values})
+        return cls(**{**cls.BEFORE, **values})

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from hitools.core.aligned import Aligned
 from hitools.core.diffusion.schedule import alpha_sigma
-from hitools.core.nets.fields import N_FIELDS, fields
+from hitools.core.nets.fields import fields, n_fields
 from hitools.core.nets.layers import Dense
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.regression import Regression
@@ -116,7 +116,8 @@ class RotaryNet(nn.Module):
         n_coarse = representation.n_coarse_features
         known = representation.known
         n_expected = known.n_pt - 1 + N_SLICES + 1 + known.n_phi - 1
-        n_inputs = 3 + 2 * N_HARMONICS + 6 + 3 + n_expected + N_FIELDS
+        self.n_fields = n_fields(config.n_densities)
+        n_inputs = 3 + 2 * N_HARMONICS + 6 + 3 + n_expected + self.n_fields
         self.event = ScoresBranch(N_EVENT, 0, config.event_width, config.n_event_blocks)
         self.slices = _slices_branch(config, n_coarse)
         self.condition_hidden = Dense(N_CONDITION + n_coarse + 2 * N_TIME, 2 * width)
@@ -129,7 +130,7 @@ class RotaryNet(nn.Module):
         self.feedbacks = nn.ModuleList(Dense(N_PARTICLE, width) for _ in range(config.n_feedbacks))
         self.norm = Dense(width, 2 * width)
         self.gain = Dense(width, N_PARTICLE)
-        self.pull = Dense(width, N_FIELDS * N_PARTICLE)
+        self.pull = Dense(width, self.n_fields * N_PARTICLE)
         self.out = Dense(width, N_PARTICLE)
         for layer in (self.out, self.norm, self.gain, self.pull):
             nn.init.zeros_(layer.weight)
@@ -171,7 +172,8 @@ class RotaryNet(nn.Module):
         )
         active = functional.silu(condition)
         pt = regression.pt.mean[:, 1:]
-        around = fields(eta, phi, pt[:, 0].clamp(max=MOST_WEIGHT), layout)
+        expected_pt = pt[:, 0].clamp(max=MOST_WEIGHT)
+        around = fields(eta, phi, expected_pt, self.config.n_densities, layout)
         expected = torch.cat(
             [pt.asinh(), regression.eta.mean[:, :-1], regression.phi.mean[:, 1:]], dim=1
         )
@@ -194,7 +196,7 @@ class RotaryNet(nn.Module):
         scale, shift = self.norm(active).chunk(2, dim=1)
         normal = normed(h, layout.spread(1 + scale), layout.spread(shift))
         # On what lies around: the first order of what particles do to each other.
-        pull = self.pull(normal).float().view(len(x), N_FIELDS, N_PARTICLE)
+        pull = self.pull(normal).float().view(len(x), self.n_fields, N_PARTICLE)
         with torch.autocast(x.device.type, enabled=False):
             learnt = torch.einsum("nkf,nk->nf", pull, around)
         learnt = learnt + self.out(normal).float()

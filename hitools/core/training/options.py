@@ -47,6 +47,7 @@ class TrainingOptions:
             the steps at most (schedule.decay_of_average).
         psi_weight: of L_psi in the loss; 0 leaves it out.
         sums_weight: of the loss on the sums of particles, for networks that estimate them.
+        hardness: how much more hard particles weigh in their loss, for the same networks.
         branch: "both" are trained, or "event" alone: what draws event vectors and what else is
             drawn before particles. It costs little, and may be shown many more events. Or
             "particles" alone.
@@ -89,6 +90,7 @@ class TrainingOptions:
     ema: float = 0.999
     psi_weight: float = 0.0
     sums_weight: float = 0.0
+    hardness: float = 0.0
     branch: str = "both"
     event_times: int = 1
     calibration_events: int = 0
@@ -116,6 +118,7 @@ class TrainingOptions:
             "steps": self.steps is None or self.steps > 0,
             "batch": self.batch > 0,
             "sums_weight": self.sums_weight >= 0,
+            "hardness": self.hardness >= 0,
             "event_times": self.event_times > 0,
             "calibration_events": self.calibration_events >= 0,
             "clip": self.clip > 0,
@@ -190,6 +193,7 @@ ROTARY: Final = TrainingOptions(
     batch=32,
     ema=0.999,
     sums_weight=0.1,
+    hardness=1.0,
     event_times=8,
     calibration_events=2000,
     symmetries=True,

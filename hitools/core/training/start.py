@@ -386,6 +386,7 @@ def _objective(
         with_particles=options.branch != "event",
         psi_weight=options.psi_weight,
         sums_weight=options.sums_weight,
+        hardness=options.hardness,
         event_times=options.event_times,
         autocast=autocast_for(options.precision, accelerator.device),
     )

@@ -61,6 +61,7 @@ class Objective:
         particle_key: noise of particles.
         psi_weight: of L_psi; 0 leaves it out.
         sums_weight: of the loss on the sums of particles; 0 leaves it out.
+        hardness: how much more hard particles weigh; see objective.losses.
         event_times: diffusion times at which each event vector is shown.
         with_particles: whether particles are shown; else event vectors alone.
         autocast: makes the context of the precision that the network runs in.
@@ -71,6 +72,7 @@ class Objective:
     particle_key: NoiseKey
     psi_weight: float = 0.0
     sums_weight: float = 0.0
+    hardness: float = 0.0
     event_times: int = 1
     with_particles: bool = True
     autocast: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -144,6 +146,7 @@ class Objective:
                     with_particles=self.with_particles,
                     psi=psi,
                     with_sums=self.sums_weight > 0,
+                    hardness=self.hardness,
                 )
             others = (parts.particle, parts.psi, parts.sums)
             means = [parts.event, *(one or nothing for one in others)]

