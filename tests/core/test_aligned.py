@@ -258,3 +258,18 @@ def test_independent_particles_move_as_the_mean_of_what_they_may_have_been(scali
     velocity = scaling.independent_velocity(x, alpha * ones, sigma * ones)
     assert not velocity[:, :2].any()
     np.testing.assert_allclose(velocity[:, 2:], (alpha * noised - mean) / sigma, atol=1e-6)
+
+
+@pytest.mark.parametrize("t", [0.1, 0.5, 1.0])
+def test_hard_particles_weigh_more_as_far_as_they_can_be_told(scaling, real, t):
+    _, clean = encoded(scaling, real)
+    alpha = torch.full((len(clean), 1), np.cos(np.pi * t / 2))
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))
+    weights = scaling.emphasis(alpha * clean + (1 - alpha**2).sqrt() * noise, alpha, hardness=1.0)
+    assert float(weights.mean()) == pytest.approx(1, abs=0.05)
+    hard = real.particle("pt") > 2
+    lift = float(weights[hard].mean())
+    if t == 1:
+        assert lift == pytest.approx(1)  # nothing is known of a particle yet
+    else:
+        assert lift > {0.1: 5, 0.5: 2}[t]

@@ -60,13 +60,14 @@ def gradient(events, steps, budget=2048, psi_weight=0.0, model=None):
 
 
 def rotary_gradient(events, steps, budget):
-    """The same for the rotary network with its loss on sums and three times of event vectors."""
+    """The same for the rotary network, with all terms of its loss; event vectors at three times."""
     scaling = Aligned.fit([events], eta_max=2.5)
     it = Objective(
         scaling,
         NoiseKey.of(1, "training event"),
         NoiseKey.of(1, "training particles"),
         sums_weight=0.3,
+        hardness=1.0,
         event_times=3,
     )
     torch.manual_seed(0)
