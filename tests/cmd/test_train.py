@@ -282,6 +282,7 @@ def test_a_branch_is_trained_alone_and_goes_on_after_kill_9(run, tmp_path, event
     [
         ("rotary", "width=10.5", "width 10.5, expected a whole number from 1 on"),
         ("rotary", "slice_told=-1", "slice_told -1, expected a whole number from 0 on"),
+        ("rotary", "n_densities=4", "n_densities 4, expected at most 3"),
         ("paper", "n_blocks=0", "n_blocks 0, expected a whole number from 1 on"),
         ("paper", "neighbour_columns=1", "neighbour_columns 1, expected several numbers"),
     ],

@@ -206,7 +206,8 @@ def test_configurations_find_their_network(scaling, oo):
         assert again == config
         assert type(build(again, scaling)) is network
     assert config_from_dict({"width": 64}) == NetConfig(width=64)  # written before there were kinds
-    assert config_from_dict({"kind": "rotary"}).slice_told == 0  # and before slices shared weights
+    before = config_from_dict({"kind": "rotary"})  # as stored before there was a choice
+    assert (before.slice_told, before.n_densities) == (0, 2)
     with pytest.raises(InputError, match="kind 'perceptron'"):
         config_from_dict({"kind": "perceptron"})
     with pytest.raises(InputError, match="unknown settings depth"):
