@@ -226,12 +226,12 @@ class Generator:
         index, events, counts = index[order], events[order], counts[order]
         offsets = np.concatenate([[0], np.cumsum(counts)])
         given = self.given(index, events)
-        first_small = int(np.searchsorted(-counts, -SMALL, side="right"))
+        n_large = int((counts >= SMALL).sum())
         parts = [
             self._in_passes(partial(self._solve, steps), index[some], given[some], bounds)
             for steps, some, bounds in (
-                (self._sampling.steps, slice(first_small), offsets[: first_small + 1]),
-                (self._sampling.steps_of_small, slice(first_small, None), offsets[first_small:]),
+                (self._sampling.steps, slice(n_large), offsets[: n_large + 1]),
+                (self._sampling.steps_of_small, slice(n_large, None), offsets[n_large:]),
             )
             if len(bounds) > 1
         ]
