@@ -226,12 +226,13 @@ class Generator:
         index, events, counts = index[order], events[order], counts[order]
         offsets = np.concatenate([[0], np.cumsum(counts)])
         given = self.given(index, events)
-        n_large = int((counts >= SMALL).sum())
+        steps, steps_of_small = self._sampling.steps, self._sampling.steps_of_small
+        n_large = len(counts) if steps == steps_of_small else int((counts >= SMALL).sum())
         parts = [
-            self._in_passes(partial(self._solve, steps), index[some], given[some], bounds)
-            for steps, some, bounds in (
-                (self._sampling.steps, slice(n_large), offsets[: n_large + 1]),
-                (self._sampling.steps_of_small, slice(n_large, None), offsets[n_large:]),
+            self._in_passes(partial(self._solve, n_steps), index[some], given[some], bounds)
+            for n_steps, some, bounds in (
+                (steps, slice(n_large), offsets[: n_large + 1]),
+                (steps_of_small, slice(n_large, None), offsets[n_large:]),
             )
             if len(bounds) > 1
         ]
