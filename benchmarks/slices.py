@@ -23,8 +23,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from hitools.core.aligned import EVENT_SCORES, Aligned
+from hitools.core.aligned import Aligned
 from hitools.core.errors import InputError
+from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.features import EVENT_INDEX
 from hitools.core.format.concatenation import Concatenation
 from hitools.core.generator import Generator, Sampling

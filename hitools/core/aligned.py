@@ -17,6 +17,13 @@ from torch import Tensor
 
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
+from hitools.core.event_scores import (
+    EVENT_SCORES,
+    WITHIN_N,
+    alone,
+    event_quantities,
+    given_n,
+)
 from hitools.core.features import (
     COUNT_COLUMNS,
     EVENT_COLUMNS,
@@ -31,23 +38,6 @@ from hitools.core.known_sums import KnownSums
 from hitools.core.quantiles import ConditionalMap, QuantileMap
 from hitools.core.scaling import Mended
 from hitools.core.slices import Slices, SliceSums, shares
-
-EVENT_SCORES: Final = (
-    "n_particles",
-    "mean_pt",
-    "q_along",
-    "q_across",
-    "b",
-    "n_coll",
-    "n_part",
-    "mean_eta",
-    "mean_phi",
-)
-"""Event features of the model: Q in units of its random walk, means in units of their spread."""
-
-WITHIN_N: Final = ("mean_pt", "q_along", "mean_eta", "mean_phi")
-"""Those that are normal within every class of multiplicity, and not only over all: spread and
-shape of a mean over particles change with their number."""
 
 PARTICLE_SCORES: Final = ("pt", "eta", "x", "y")
 """Particle features of the model: normal scores, and the azimuth from psi_2 on a circle."""
@@ -137,11 +127,11 @@ class Aligned:
         pt, eta, _ = np.concatenate(particles).astype(np.float64).T
         if not (np.isfinite(vectors).all() and np.isfinite(pt).all() and np.isfinite(eta).all()):
             raise InputError("scaling: a training event has a value that is not finite")
-        quantities = _event_quantities(torch.from_numpy(vectors))
+        quantities = event_quantities(torch.from_numpy(vectors))
         maps = {
-            name: QuantileMap.fit(quantities[name].numpy()) for name in EVENT_SCORES if _alone(name)
+            name: QuantileMap.fit(quantities[name].numpy()) for name in EVENT_SCORES if alone(name)
         }
-        given = _given_n(maps, torch.from_numpy(vectors[:, EVENT_INDEX["n_particles"]])).numpy()
+        given = given_n(maps, torch.from_numpy(vectors[:, EVENT_INDEX["n_particles"]])).numpy()
         length = torch.hypot(quantities["q_along"], quantities["q_across"])
         within = {
             name: ConditionalMap.fit(quantities[name].numpy(), given)
@@ -228,8 +218,8 @@ class Aligned:
 
     def encode_events(self, events: Tensor) -> Tensor:
         """See Representation."""
-        quantities = _event_quantities(events)
-        given = _given_n(self.events, events[:, EVENT_INDEX["n_particles"]])
+        quantities = event_quantities(events)
+        given = given_n(self.events, events[:, EVENT_INDEX["n_particles"]])
         along, across = quantities["q_along"], quantities["q_across"]
         length = torch.hypot(along, across)
         quantities["q_along"] = length
@@ -285,7 +275,7 @@ class Aligned:
         """The quantity behind each of WITHIN_N, of (n_events,) particles; q_along: length of Q."""
         rows = dict(zip(EVENT_SCORES, z.unbind(1), strict=False))
         rows["q_along"] = torch.hypot(rows["q_along"], rows["q_across"])
-        given = _given_n(self.events, n_particles)
+        given = given_n(self.events, n_particles)
         found = {name: one.decode(rows[name], given) for name, one in self.within.items()}
         return found | {"q_along": found["q_along"].clamp(min=0)}
 
@@ -435,7 +425,7 @@ class Aligned:
             generated = pt, eta
         events = values["events"]
         return cls(
-            {name: QuantileMap.from_dict(one) for name, one in events.items() if _alone(name)},
+            {name: QuantileMap.from_dict(one) for name, one in events.items() if alone(name)},
             {name: ConditionalMap.from_dict(events[name]) for name in WITHIN_N},
             QuantileMap.from_dict(values["pt"]),
             QuantileMap.from_dict(values["eta"]),
@@ -449,44 +439,5 @@ class Aligned:
         )
 
 
-def _alone(name: str) -> bool:
-    """Whether an event score is one of Aligned.events."""
-    return name not in (*WITHIN_N, "q_across")
-
-
-def _given_n(events: Mapping[str, QuantileMap], n_particles: Tensor) -> Tensor:
-    """Score of a whole number of particles, which conditional maps are given."""
-    return events["n_particles"].encode(n_particles)
-
-
 def _on_host(values: Tensor) -> FloatArray:
     return values.double().cpu().numpy()
-
-
-def _event_quantities(events: Tensor) -> dict[str, Tensor]:
-    """(n_events, 11) to the (n_events,) quantity behind each of EVENT_SCORES.
-
-    Counts are spread over the interval that rounds to them, by the last digits of other columns:
-    numbers that belong to the event, so that encoding stays a function.
-    """
-    column = {name: events[:, i] for name, i in EVENT_INDEX.items()}
-    n = column["n_particles"].clamp(min=1)
-    root = n.sqrt()
-    walk = root * column["mean_pt"]
-    return {
-        "n_particles": column["n_particles"] + _last_digits(column["sum_pt"], 512),
-        "mean_pt": column["mean_pt"].log(),
-        "q_along": column["q_x"] / walk,
-        "q_across": column["q_y"] / walk,
-        "b": column["b"],
-        "n_coll": column["n_coll"] + _last_digits(column["mean_eta"], 16384),
-        "n_part": column["n_part"] + _last_digits(column["mean_phi"], 16384),
-        "mean_eta": column["mean_eta"] * root,
-        "mean_phi": column["mean_phi"] * root,
-    }
-
-
-def _last_digits(values: Tensor, scale: int) -> Tensor:
-    """A number in [-1/2, 1/2) that nothing else depends on."""
-    phase = values.double() * scale
-    return (phase - phase.floor()).to(values.dtype) - 0.5

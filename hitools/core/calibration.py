@@ -14,8 +14,9 @@ from typing import Final
 import numpy as np
 import torch
 
-from hitools.core.aligned import EVENT_SCORES, Aligned
+from hitools.core.aligned import Aligned
 from hitools.core.batch import EventBatch
+from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.first_velocity import FirstVelocity
 from hitools.core.generator import Generator, Sampling
 from hitools.core.modelfolder import ModelFolder

@@ -8,8 +8,9 @@ import torch
 from scipy import stats
 from scipy.interpolate import BSpline
 
-from hitools.core.aligned import EVENT_SCORES, Aligned
+from hitools.core.aligned import Aligned
 from hitools.core.errors import InputError
+from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.features import EVENT_COLUMNS, EVENT_INDEX, segment_sums, wrap_angle
 from hitools.core.representations import representation_from_dict
 from hitools.core.slices import N_SLICES, SOFT_PT, SliceSums, shares
