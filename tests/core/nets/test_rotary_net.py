@@ -64,12 +64,16 @@ def test_an_event_does_not_notice_what_it_is_batched_with(model, oo):
     x, t, events, offsets = example(counts)
     with torch.no_grad():
         together = model.particle_velocity(x, t, events, offsets).split(counts)
+        differences = []
         for k in range(30):
             one = slice(k, k + 1)
             rows = slice(offsets[k], offsets[k + 1])
             alone = model.particle_velocity(x[rows], t[one], events[one], offsets_of([counts[k]]))
-            difference = (alone - together[k]).norm() / together[k].norm()
-            assert float(difference) <= 1e-5  # of six choices of weights at most 6e-6: rounding
+            differences.append(float((alone - together[k]).norm() / together[k].norm()))
+        # A particle that sees another event would show in most of them. Near t = 0 rounding is
+        # divided by the noise: with six choices of weights at most 6e-6 in one event.
+        assert np.median(differences) <= 4e-7
+        assert max(differences) <= 1e-5
         vectors, coarse = events.split([N_EVENT, N_COARSE], dim=1)
         for together, alone in (
             (model.event_velocity(vectors, t), model.event_velocity(vectors[:1], t[:1])),
