@@ -108,6 +108,7 @@ def losses(
     t: Tensor,
     event_noise: Tensor,
     particle_noise: Tensor,
+    particle_t: Tensor | None = None,
     *,
     with_particles: bool = True,
     psi: Callable[[Tensor, Tensor, Layout], Tensor] | None = None,
@@ -122,10 +123,11 @@ def losses(
         particles: (n_total, n_particle_features) standardised, packed.
         offsets: (n_events + 1,) int64; event k holds rows offsets[k]:offsets[k+1].
         weights: (n_events,) event weights.
-        t: (n_events,) diffusion times in [0, 1].
+        t: (n_events,) diffusion times in [0, 1], of event vectors.
         event_noise: (n_times, n_events, n_event_features) standard normal; event vectors are shown
             at n_times times, evenly apart from t on.
         particle_noise: standard normal in the shape of particles.
+        particle_t: (n_events,) diffusion times of particles; None: those of event vectors.
         with_particles: without, event vectors are all that is shown.
         psi: adds L_psi of the denoised particles, usually a PsiLoss.
         with_sums: adds the loss on the sums; the model is one that estimates them.
@@ -134,6 +136,7 @@ def losses(
     event_loss = _event_loss(model, events, weights, t, event_noise)
     if not with_particles:
         return Losses(event_loss, None, None, None)
+    t = t if particle_t is None else particle_t
     layout = Layout.from_offsets(offsets, particles.device)
     alpha, sigma = (layout.spread(one) for one in alpha_sigma(t[:, None]))
     noised = diffuse(particles, particle_noise, alpha, sigma)

@@ -23,6 +23,7 @@ from hitools.core.symmetry import orientations
 from hitools.core.training.batching import epoch_order, share_of
 from hitools.core.training.data import TrainingData
 from hitools.core.training.resident import Events, ResidentEvents, StepEvents, chosen
+from hitools.core.training.times import ParticleTimes
 
 STEPS_AHEAD: Final = 3
 
@@ -35,17 +36,19 @@ class Step:
         batch: its events, longest first; their particles are packed, or on the device already.
         index: (n_events,) number of each event among all, which its noise follows from.
         turn: epoch, so that an event gets other noise every time.
-        t: (n_events,) diffusion times.
+        t: (n_events,) diffusion times of event vectors.
+        particle_t: (n_events,) of their particles.
         n_events_of_all: events of the whole step, all processes.
         event_weight: sum of their weights.
         particle_weight: the same over their particles.
-        psi_weight: the same over those events with t < 0.5.
+        psi_weight: the same over those events with particle_t < 0.5.
     """
 
     batch: StepEvents
     index: IntArray
     turn: int
     t: Float32Array
+    particle_t: Float32Array
     n_events_of_all: int
     event_weight: float
     particle_weight: float
@@ -76,6 +79,7 @@ class Sharing:
         time_key: stream of the diffusion times.
         symmetry_key: stream of the turns and reflections of events; None leaves them as they are.
         mirror_eta: whether eta may be mirrored.
+        particle_times: times of particles from those of their events; None leaves them the same.
     """
 
     batch: int
@@ -84,6 +88,7 @@ class Sharing:
     time_key: NoiseKey
     symmetry_key: NoiseKey | None = None
     mirror_eta: bool = False
+    particle_times: ParticleTimes | None = None
 
     def step(self, events: Events, rows: IntArray, index: IntArray, turn: int) -> Step:
         """This process's part of the step of these rows of events."""
@@ -91,6 +96,7 @@ class Sharing:
         weights = host.weights_or_ones[rows].astype(np.float64)
         n_particles = host.n_particles[rows]
         t = uniforms(self.time_key, torch.from_numpy(index), turn).numpy()
+        particle_t = self.particle_times(t, n_particles) if self.particle_times else t
         mine = share_of(n_particles, self.process, self.n_processes)
         orientation = None
         if self.symmetry_key is not None:
@@ -101,10 +107,11 @@ class Sharing:
             index=index[mine],
             turn=turn,
             t=t[mine],
+            particle_t=particle_t[mine],
             n_events_of_all=len(rows),
             event_weight=float(weights.sum()),
             particle_weight=float((weights * n_particles).sum()),
-            psi_weight=float(weights[t < PSI_LATEST_TIME].sum()),
+            psi_weight=float(weights[particle_t < PSI_LATEST_TIME].sum()),
         )
 
 

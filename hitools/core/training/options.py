@@ -48,6 +48,8 @@ class TrainingOptions:
         psi_weight: of L_psi in the loss; 0 leaves it out.
         sums_weight: of the loss on the sums of particles, for networks that estimate them.
         hardness: how much more hard particles weigh in their loss, for the same networks.
+        sampler_times: share of the diffusion times of particles that are those at which the sampler
+            below evaluates them (times.py); the others are drawn evenly.
         branch: "both" are trained, or "event" alone: what draws event vectors and what else is
             drawn before particles. It costs little, and may be shown many more events. Or
             "particles" alone.
@@ -91,6 +93,7 @@ class TrainingOptions:
     psi_weight: float = 0.0
     sums_weight: float = 0.0
     hardness: float = 0.0
+    sampler_times: float = 0.0
     branch: str = "both"
     event_times: int = 1
     calibration_events: int = 0
@@ -119,6 +122,7 @@ class TrainingOptions:
             "batch": self.batch > 0,
             "sums_weight": self.sums_weight >= 0,
             "hardness": self.hardness >= 0,
+            "sampler_times": 0 <= self.sampler_times < 1,
             "event_times": self.event_times > 0,
             "calibration_events": self.calibration_events >= 0,
             "clip": self.clip > 0,
@@ -183,7 +187,7 @@ ROTARY: Final = TrainingOptions(
     preset="rotary",
     network=RotaryConfig(),
     representation="aligned",
-    slice_harmonics=(2, 2),
+    slice_harmonics=(3, 2, 2),
     optimiser="adamw",
     rate=2e-3,
     betas=(0.9, 0.99),
@@ -194,6 +198,7 @@ ROTARY: Final = TrainingOptions(
     ema=0.999,
     sums_weight=0.1,
     hardness=1.0,
+    sampler_times=0.8,
     event_times=8,
     calibration_events=2000,
     symmetries=True,

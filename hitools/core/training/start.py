@@ -37,6 +37,7 @@ from hitools.core.training.loop import Plan, Trainer
 from hitools.core.training.options import TrainingOptions, differences
 from hitools.core.training.resident import Events, ResidentEvents, settled
 from hitools.core.training.step import Objective
+from hitools.core.training.times import ParticleTimes
 
 _ROWS: Final = 1024
 """Events looked at together where all of them have to be."""
@@ -180,6 +181,12 @@ def _prepare(
         NoiseKey.of(options.seed, "training time"),
         NoiseKey.of(options.seed, "training symmetry") if options.symmetries else None,
         mirrors_eta(meta.system),
+        ParticleTimes.of(
+            options.sampler_times,
+            options.solver_steps,
+            options.solver_small_steps,
+            options.solver_grid,
+        ),
     )
     events = settled(data.events, accelerator.device, options.memory_gb)
     feed: Feed

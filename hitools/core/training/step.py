@@ -111,9 +111,9 @@ class Objective:
         if not runs:
             return total
         events, particles = tensors(batch, device)
-        weights, t, index = (
+        weights, t, particle_t, index = (
             torch.from_numpy(array).to(device, non_blocking=True)
-            for array in (batch.weights_or_ones, step.t, step.index)
+            for array in (batch.weights_or_ones, step.t, step.particle_t, step.index)
         )
         offsets = torch.from_numpy(batch.offsets)
         representation = self.representation
@@ -143,6 +143,7 @@ class Objective:
                     t[run],
                     z_noise[:, run],
                     x_noise[rows],
+                    particle_t[run],
                     with_particles=self.with_particles,
                     psi=psi,
                     with_sums=self.sums_weight > 0,

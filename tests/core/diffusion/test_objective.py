@@ -134,6 +134,16 @@ def test_an_event_vector_is_shown_at_times_evenly_apart():
     assert float(together) == pytest.approx(float(torch.stack(single).mean()), rel=1e-5)
 
 
+def test_particles_are_shown_at_times_of_their_own():
+    batch, model = example(), lively(SMALL)
+    times = torch.rand(len(COUNTS), generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        both, events = losses(model, **batch, particle_t=times), losses(model, **batch)
+        particles = losses(model, **{**batch, "t": times})
+    assert both.event.value == events.event.value != particles.event.value
+    assert both.particle.value == particles.particle.value != events.particle.value
+
+
 def test_only_ratios_of_weights_matter_and_weight_zero_is_absence():
     model, batch = lively(SMALL), example()
     with torch.no_grad():

@@ -10,6 +10,7 @@ from hitools.core.errors import InputError
 from hitools.core.noise import NoiseKey
 from hitools.core.training.data import split
 from hitools.core.training.feed import FileFeed, Prefetch, Sharing, StreamFeed
+from hitools.core.training.times import ParticleTimes
 
 KEY = NoiseKey.of(1, "training time")
 
@@ -54,6 +55,17 @@ def test_two_processes_take_the_steps_of_one(oo):
             assert part.psi_weight == whole.psi_weight
         assert whole.particle_weight == whole.batch.offsets[-1]
         assert whole.psi_weight == np.sum(whole.t < 0.5)
+
+
+def test_particles_may_have_other_times_than_event_vectors(oo):
+    data = split(oo, 0, 0.2, 1000, 1)
+    times = ParticleTimes.of(0.8, 4, 8, "power")
+    other = FileFeed(data, Sharing(16, 0, 1, KEY, particle_times=times), seed=1)
+    for same, step in zip(feed(oo).steps(0, 8), other.steps(0, 8), strict=True):
+        np.testing.assert_array_equal(same.particle_t, same.t)
+        np.testing.assert_array_equal(step.t, same.t)
+        np.testing.assert_array_equal(step.particle_t, times(step.t, step.batch.n_particles))
+        assert step.psi_weight == np.sum(step.particle_t < 0.5)
 
 
 def test_event_weights_are_in_the_sums_of_a_step(oo):

@@ -153,7 +153,12 @@ def test_event_weights_weigh(few):
     model, alone = small_model(), []
     for k in range(len(step.index)):
         one = Step(
-            step.batch[k : k + 1], step.index[k : k + 1], 0, step.t[k : k + 1], 1, 1.0, 1.0, 0.0
+            step.batch[k : k + 1],
+            step.index[k : k + 1],
+            0,
+            step.t[k : k + 1],
+            step.particle_t[k : k + 1],
+            *(1, 1.0, 1.0, 0.0),
         )
         part = Sums(CPU)
         objective(few).add(model, one, Budget(None, CPU), part, train=False)
