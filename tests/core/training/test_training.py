@@ -17,6 +17,7 @@ from hitools.core.nets.networks import config_to_dict
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.training.options import PRESETS, TrainingOptions, differences
 from hitools.core.training.start import Sources, Start, prepared
+from hitools.core.training.step import Objective
 
 META = EventMeta(system="O-O", sqrt_s_nn_gev=5360.0, selection=Selection())
 OPTIONS = TrainingOptions(
@@ -116,6 +117,38 @@ def test_training_learns_and_keeps_the_average_of_the_best_epoch(few, tmp_path):
         for name, weight in folder.read_weights().items():
             assert torch.equal(weight, tensors[f"average.{name}"])
     assert all(0 <= line["waiting_fraction"] < 1 for line in metrics)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_particles_learn_at_the_times_of_the_sampler_and_are_judged_at_even_ones(
+    few, tmp_path, monkeypatch, is_stream
+):
+    seen = {True: [], False: []}
+    add = Objective.add
+
+    def watched(self, model, step, budget, sums, *, train):
+        seen[train].append(step)
+        add(self, model, step, budget, sums, train=train)
+
+    monkeypatch.setattr(Objective, "add", watched)
+    options = replace(
+        OPTIONS,
+        sampler_times=0.8,
+        solver_steps=3,
+        solver_small_steps=4,
+        solver_grid="power",
+        epoch_steps=2,
+        steps=2 if is_stream else 9,
+        scaling_events=10,
+    )
+    train(few, tmp_path / "model", options, is_stream=is_stream)
+    learnt = np.concatenate([step.particle_t for step in seen[True]])
+    of_vectors = np.concatenate([step.t for step in seen[True]])
+    grid = np.float32([1, 4, 9]) / 16  # of small events, which all of these are
+    assert np.isin(learnt, grid).mean() > 0.6
+    assert not np.isin(of_vectors, grid).any()
+    for step in seen[False]:
+        np.testing.assert_array_equal(step.particle_t, step.t)
 
 
 def test_stage_two_of_the_rotary_network_takes_the_weights_and_the_new_maps(few, oo, tmp_path):
