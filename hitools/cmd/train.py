@@ -96,7 +96,7 @@ class _Numbers(click.ParamType):
     "--slice-harmonics", metavar="N,PT[,HARD]", type=_Numbers(), help="Sums in slices of eta."
 )
 @click.option(
-    "--branch", type=click.Choice(["both", "event", "particles"]), help="What is trained."
+    "--branch", type=click.Choice(["both", "event", "particles", "hard"]), help="What is trained."
 )
 @click.option("--event-times", type=click.IntRange(1), help="Times of an event vector in a step.")
 @click.option(

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hitools.core import below
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
 from hitools.core.event_scores import (
@@ -40,7 +41,8 @@ from hitools.core.scaling import Mended
 from hitools.core.slices import Slices, SliceSums, shares
 
 PARTICLE_SCORES: Final = ("pt", "eta", "x", "y")
-"""Particle features of the model: normal scores, and the azimuth from psi_2 on a circle."""
+"""Particle features of the model: normal scores, and the azimuth from psi_2 on a circle. Where hard
+particles are drawn before the others, a fifth column is 1 for them and 0 for the others."""
 
 CIRCLE: Final = math.sqrt(2)
 """Radius: unit variance in x and in y."""
@@ -66,6 +68,8 @@ class Aligned:
         slices: maps of the sums in slices of eta.
         generated: maps of the scores of pT and eta as the trained network hands them out to normal
             ones (calibration.py); None where these were not measured.
+        hard_from: score of pT from which on particles are hard: they are drawn before the others,
+            and the scores of the others are those among themselves. None where none are.
     """
 
     name: ClassVar[str] = "aligned"
@@ -81,6 +85,7 @@ class Aligned:
     eta_scale: float
     slices: Slices
     generated: tuple[QuantileMap, QuantileMap] | None = None
+    hard_from: float | None = None
 
     @classmethod
     def fit(
@@ -89,6 +94,7 @@ class Aligned:
         *,
         log_columns: Iterable[str] = (),
         slice_harmonics: tuple[int, ...] = (),
+        hard_from: float | None = None,
         eta_max: float | None = None,
         pt_min: float = 0.0,
     ) -> "Aligned":
@@ -98,6 +104,7 @@ class Aligned:
             batches: the events.
             log_columns: none: the maps do not need them.
             slice_harmonics: see slices.SliceSums; () for its default.
+            hard_from: see the class.
             eta_max: |eta| limit of the selection, the largest seen where it is unknown.
             pt_min: lower pT limit of the selection in GeV/c.
 
@@ -164,6 +171,7 @@ class Aligned:
             pt_max=10 * float(pt.max()),
             eta_scale=max(float(eta.std()), 1e-6),
             slices=Slices.fit(sums, torch.cat(coarse), pt_rms),
+            hard_from=hard_from,
         )
 
     def with_ranges_of(self, other: "Aligned") -> "Aligned":
@@ -179,6 +187,7 @@ class Aligned:
             other.pt_max,
             self.eta_scale,
             self.slices,
+            hard_from=self.hard_from,
         )
 
     def calibrated(self, pt: FloatArray, eta: FloatArray) -> "Aligned":
@@ -200,6 +209,11 @@ class Aligned:
         """4."""
         return len(PARTICLE_SCORES)
 
+    @property
+    def n_hard_sums(self) -> int:
+        """All known ones, where there are hard particles."""
+        return 0 if self.hard_from is None else len(self.known)
+
     # To model space ----------------------------------------------------------------------------
 
     def encode(self, events: Tensor, particles: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
@@ -212,9 +226,14 @@ class Aligned:
         pt = particles[:, PARTICLE_INDEX["pt"]]
         eta = self.eta.encode(particles[:, PARTICLE_INDEX["eta"]])
         from_afar = self.slices.encode(eta, pt, phi, offsets)
-        return torch.cat([self.encode_events(events), from_afar], dim=1), torch.stack(
-            [self.pt.encode(pt.log()), eta, CIRCLE * phi.cos(), CIRCLE * phi.sin()], dim=1
-        )
+        score = self.pt.encode(pt.log())
+        columns = [eta, CIRCLE * phi.cos(), CIRCLE * phi.sin()]
+        if self.hard_from is not None:
+            hard = score >= self.hard_from
+            score = torch.where(hard, score, below.among_lower(score, self.hard_from))
+            columns.append(hard.to(score.dtype))
+        z = torch.cat([self.encode_events(events), from_afar], dim=1)
+        return z, torch.stack([score, *columns], dim=1)
 
     def encode_events(self, events: Tensor) -> Tensor:
         """See Representation."""
@@ -286,11 +305,12 @@ class Aligned:
         x = x.float()
         pt_score, eta_score = x[:, 0], x[:, 1]
         if self.generated is not None:
+            # Hard particles are drawn by their likelihood: nothing is to be set right.
             pt_score, eta_score = (
-                one.encode(score)
+                torch.where(is_hard(x), score, one.encode(score))
                 for one, score in zip(self.generated, (pt_score, eta_score), strict=True)
             )
-        log_pt = self.pt.decode(pt_score).double().cpu().numpy()
+        log_pt = self.pt.decode(self._among_all(pt_score, is_hard(x))).double().cpu().numpy()
         eta = self.eta.decode(eta_score).double().cpu().numpy()
         psi = np.repeat(events[:, EVENT_INDEX["psi_2"]].astype(np.float64), counts)
         phi = wrap_angle(torch.atan2(x[:, 3], x[:, 2]).double().cpu().numpy() + psi)
@@ -307,7 +327,14 @@ class Aligned:
 
     def momenta(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See Representation; phi is measured from psi_2."""
-        return self.pt.decode(x[:, 0]).exp(), torch.atan2(x[:, 3], x[:, 2])
+        score = self._among_all(x[:, 0], is_hard(x))
+        return self.pt.decode(score).exp(), torch.atan2(x[:, 3], x[:, 2])
+
+    def _among_all(self, score: Tensor, hard: Tensor) -> Tensor:
+        """(n,) scores of pT among all particles."""
+        if self.hard_from is None:
+            return score
+        return torch.where(hard, score, below.among_all(score, self.hard_from))
 
     def event_plane(self, z: Tensor) -> Tensor:
         """See Representation: 0, as particles are turned into it."""
@@ -324,7 +351,7 @@ class Aligned:
             alpha: (n_total, 1) amplitude of the signal.
             sigma: (n_total, 1) amplitude of the noise.
         """
-        circle = x[:, 2:]
+        circle = x[:, 2:4]
         radius = circle.norm(dim=1, keepdim=True).clamp(min=1e-12)
         concentration = alpha * CIRCLE * radius / sigma.square()
         shrunk = torch.special.i1e(concentration) / torch.special.i0e(concentration)
@@ -358,9 +385,16 @@ class Aligned:
         return KnownSums(self.slices.sums)
 
     def pt_factors(self, score: Tensor) -> Tensor:
-        """(n, known.n_pt, ...): weights of particles with these (n, ...) scores."""
+        """(n, known.n_pt, ...): weights of particles with these (n, ...) scores among all."""
         pt = self.pt.decode(score.clamp(-5, 5)).exp()
         return self.slices.sums.weights(pt / self.slices.pt_unit)
+
+    def soft_pt_factors(self, score: Tensor) -> Tensor:
+        """The same of particles that are not hard, with scores among themselves."""
+        score = score.clamp(-5, 5)
+        if self.hard_from is not None:
+            score = below.among_all(score, self.hard_from)
+        return self.pt_factors(score)
 
     def eta_factors(self, score: Tensor) -> Tensor:
         """(n, N_ETA, ...) of (n, ...) scores: the share in each slice, eta, and 1."""
@@ -376,11 +410,12 @@ class Aligned:
         """(n_total, n_sums): what particles add to each of the sums.
 
         Args:
-            x: (n_total, 4) particles in model space.
+            x: (n_total, 4 or 5) particles in model space.
             psi: (n_total,) psi_2 of their events: mean_phi is an average in the laboratory.
         """
         phi = torch.atan2(x[:, 3], x[:, 2])
-        factors = self.eta_factors(x[:, 1]), self.pt_factors(x[:, 0]), self.phi_factors(phi, psi)
+        pt = self.pt_factors(self._among_all(x[:, 0], is_hard(x)))
+        factors = self.eta_factors(x[:, 1]), pt, self.phi_factors(phi, psi)
         return self.known.contributions(*factors)
 
     def turn_of(self, z: Tensor) -> Tensor:
@@ -414,6 +449,7 @@ class Aligned:
             "eta_scale": self.eta_scale,
             "slices": self.slices.to_dict(),
             "generated": self.generated and [one.to_dict() for one in self.generated],
+            "hard_from": self.hard_from,
         }
 
     @classmethod
@@ -436,7 +472,15 @@ class Aligned:
             float(values["eta_scale"]),
             Slices.from_dict(values["slices"]),
             generated,
+            values.get("hard_from"),
         )
+
+
+def is_hard(x: Tensor) -> Tensor:
+    """(n,) which of (n, 4 or 5) particles in model space are drawn before the others."""
+    if x.shape[1] == len(PARTICLE_SCORES):
+        return torch.zeros_like(x[:, 0], dtype=torch.bool)
+    return x[:, len(PARTICLE_SCORES)] > 0
 
 
 def _on_host(values: Tensor) -> FloatArray:

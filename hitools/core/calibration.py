@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from hitools.core.aligned import Aligned
+from hitools.core.aligned import Aligned, is_hard
 from hitools.core.batch import EventBatch
 from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.first_velocity import FirstVelocity
@@ -87,11 +87,12 @@ def _first_velocity(generator: Generator, n_events: int) -> FirstVelocity | None
     parts = [
         generator.first_velocities(block) for block in generator.blocks(min(n_events, N_FIRST))
     ]
-    given, n_particles, velocities = (torch.cat(part) for part in zip(*parts, strict=True))
-    return FirstVelocity.fit(len(EVENT_SCORES), given, n_particles, velocities)
+    given, n_particles, of_hard, velocities = (torch.cat(part) for part in zip(*parts, strict=True))
+    return FirstVelocity.fit(len(EVENT_SCORES), given, n_particles, of_hard, velocities)
 
 
 def _scores(representation: Aligned, batch: EventBatch) -> np.ndarray:
-    """(n_total, 2) scores of pT and eta."""
+    """(n, 2) scores of pT and eta of the particles that the network denoised."""
     arrays = (torch.from_numpy(a) for a in (batch.events, batch.particles, batch.offsets))
-    return representation.encode(*arrays)[1][:, :2].numpy()
+    x = representation.encode(*arrays)[1]
+    return x[~is_hard(x), :2].numpy()

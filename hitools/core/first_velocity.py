@@ -35,7 +35,12 @@ class FirstVelocity:
 
     @classmethod
     def fit(
-        cls, n_event_features: int, given: Tensor, n_particles: Tensor, velocities: Tensor
+        cls,
+        n_event_features: int,
+        given: Tensor,
+        n_particles: Tensor,
+        of_hard: Tensor,
+        velocities: Tensor,
     ) -> "FirstVelocity | None":
         """Least squares, an event with the root of its particles as its weight.
 
@@ -46,9 +51,10 @@ class FirstVelocity:
             n_event_features: see the class.
             given: (n_events, n_given) what particles are sampled given.
             n_particles: (n_events,).
+            of_hard: (n_events, k) what particles that are known add to the sums; k may be 0.
             velocities: (n_events, n_particle_features) mean of the particles of each event.
         """
-        features = _features(n_event_features, given, n_particles).double()
+        features = _features(n_event_features, given, n_particles, of_hard).double()
         n_events, n_features = features.shape
         if n_events < N_EVENTS_PER_FEATURE * n_features:
             return None
@@ -61,14 +67,16 @@ class FirstVelocity:
             n_event_features, tuple(tuple(float(f"{one:.6g}") for one in row) for row in found)
         )
 
-    def __call__(self, given: Tensor, n_particles: Tensor) -> Tensor:
+    def __call__(self, given: Tensor, n_particles: Tensor, of_hard: Tensor) -> Tensor:
         """(n_events, n_particle_features); see fit for the arguments."""
-        features = _features(self.n_event_features, given, n_particles)
+        features = _features(self.n_event_features, given, n_particles, of_hard)
         return features @ features.new_tensor(self.coefficients)
 
-    def check(self, n_event_features: int, n_given: int, n_particle_features: int) -> None:
+    def check(
+        self, n_event_features: int, n_given: int, n_of_hard: int, n_particle_features: int
+    ) -> None:
         """Raise ValueError where the numbers are for events and particles of another kind."""
-        n_features = 2 + n_event_features + n_given
+        n_features = 2 + n_event_features + n_given + n_of_hard
         expected = [n_particle_features] * n_features
         if (
             self.n_event_features != n_event_features
@@ -92,10 +100,18 @@ class FirstVelocity:
         )
 
 
-def _features(n_event_features: int, given: Tensor, n_particles: Tensor) -> Tensor:
-    """(n_events, 2 + n_event_features + n_given) numbers that the velocity is linear in."""
+def _features(n_event_features: int, given: Tensor, n_particles: Tensor, of_hard: Tensor) -> Tensor:
+    """(n_events, 2 + n_event_features + n_given + k) numbers that the velocity is linear in."""
     of_event, of_slices = given[:, :n_event_features], given[:, n_event_features:]
     root = n_particles.to(given.dtype).clamp(min=1).sqrt()[:, None]
     return torch.cat(
-        [torch.ones_like(root), 1 / root, of_event, of_event / root, of_slices / root], dim=1
+        [
+            torch.ones_like(root),
+            1 / root,
+            of_event,
+            of_event / root,
+            of_slices / root,
+            of_hard / root.square(),
+        ],
+        dim=1,
     )

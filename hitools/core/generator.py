@@ -8,7 +8,7 @@ beyond rounding, and a part of a sample can be made without the rest.
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Final
 
 import numpy as np
@@ -21,6 +21,7 @@ from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_INDEX, Float32Array, IntArray, particle_features
 from hitools.core.modelfolder import ModelConfig
+from hitools.core.nets.hard_branch import N_NOISE
 from hitools.core.nets.networks import Network
 from hitools.core.nets.rotary_net import RotaryNet
 from hitools.core.noise import NoiseKey, normals
@@ -225,16 +226,16 @@ class Generator:
         order = np.argsort(-counts, kind="stable")
         index, events, counts = index[order], events[order], counts[order]
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        given = self.given(index, events)
+        all_of_them = self._to_draw(index, events, offsets)
         steps, steps_of_small = self._sampling.steps, self._sampling.steps_of_small
         n_large = len(counts) if steps == steps_of_small else int((counts >= SMALL).sum())
         parts = [
-            self._in_passes(partial(self._solve, n_steps), index[some], given[some], bounds)
-            for n_steps, some, bounds in (
-                (steps, slice(n_large), offsets[: n_large + 1]),
-                (steps_of_small, slice(n_large, None), offsets[n_large:]),
+            self._in_passes(partial(self._solve, n_steps), all_of_them[some])
+            for n_steps, some in (
+                (steps, slice(n_large)),
+                (steps_of_small, slice(n_large, len(counts))),
             )
-            if len(bounds) > 1
+            if some.stop > (some.start or 0)
         ]
         x = torch.cat(parts).cpu()
         pt, eta, phi, mended = self._representation.decode_particles(x, events, counts)
@@ -244,45 +245,64 @@ class Generator:
         return EventBatch(events, particles, offsets).take(np.argsort(order))
 
     @torch.no_grad()
-    def first_velocities(self, numbers: range) -> tuple[Tensor, Tensor, Tensor]:
+    def first_velocities(self, numbers: range) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What the network says of particles that are nothing but noise yet.
 
         Returns:
             What the particles of these events are given, (n_events, n_given); how many they are,
-            (n_events,); and the mean of their velocities at t = 1, (n_events, features).
+            (n_events,); what the hard ones of them add to the sums, (n_events, n_hard_sums); and
+            the mean of the others' velocities at t = 1, (n_events, features).
         """
         index = np.arange(numbers.start, numbers.stop)
         events, _ = self.draw_vectors(index, np.zeros_like(index))
         counts = np.rint(events[:, EVENT_INDEX["n_particles"]]).astype(np.int64)
-        given = self.given(index, events)
         offsets = np.concatenate([[0], np.cumsum(counts)])
+        all_of_them = self._to_draw(index, events, offsets)
 
         def means(some: _Particles) -> Tensor:
             return some.mean(self._network_velocity(some, self._noise(some), 1.0))
 
-        found = self._in_passes(means, index, given, offsets)
-        return given, torch.from_numpy(counts).to(self._device), found
+        found = self._in_passes(means, all_of_them)
+        return all_of_them.given, all_of_them.counts, all_of_them.hard_sums, found
 
-    def _in_passes(
-        self,
-        work: Callable[["_Particles"], Tensor],
-        index: IntArray,
-        given: Tensor,
-        offsets: IntArray,
-    ) -> Tensor:
+    def _to_draw(self, index: IntArray, events: Float32Array, offsets: IntArray) -> "_Particles":
+        """What particles of these events are to be drawn, after their hard ones are."""
+        given = self.given(index, events)
+        number = torch.from_numpy(index).to(self._device)
+        host_offsets = torch.from_numpy(offsets)
+        counts = host_offsets.diff().to(self._device)
+        model, representation = self._model, self._representation
+        if not isinstance(model, RotaryNet) or model.hard is None:
+            n_known = torch.zeros_like(counts)
+            known = given.new_zeros(0, representation.n_particle_features)
+            return _Particles(number, given, host_offsets, counts, known, n_known, given[:, :0])
+        key = NoiseKey.of(self._sampling.seed, "sampled hard")
+        known, n_known = model.draw_hard(
+            given,
+            counts,
+            lambda some, rank: normals(key, number[some], torch.full_like(some, rank), N_NOISE),
+        )
+        return _Particles(
+            number,
+            given,
+            host_offsets,
+            counts,
+            known,
+            n_known,
+            model.hard_sums(known, n_known, given),
+        )
+
+    def _in_passes(self, work: Callable[["_Particles"], Tensor], events: "_Particles") -> Tensor:
         """What work makes of the events, put together, in passes within the budget."""
         results: list[Tensor] = []
         start = 0
-        while start < len(index):
-            run = next(runs_by_budget(offsets[start:], self._budget.particles))
-            stop = start + run.stop
-            some = slice(start, stop)
+        while start < len(events):
+            offsets = events.offsets[start:].numpy()
+            stop = start + next(runs_by_budget(offsets, self._budget.particles)).stop
             try:
-                results.append(
-                    work(_Particles.of(index[some], given[some], offsets[start : stop + 1]))
-                )
+                results.append(work(events[start:stop]))
             except torch.OutOfMemoryError:
-                self._budget.shrink(int(offsets[start + 1] - offsets[start]))
+                self._budget.shrink(int(offsets[1] - offsets[0]))
                 continue
             start = stop
         return torch.cat(results)
@@ -312,23 +332,25 @@ class Generator:
         return torch.cat([z, coarse], dim=1)
 
     def _solve(self, steps: int, some: "_Particles") -> Tensor:
-        """(n_total, n_particle_features) samples."""
+        """(n_total, columns) particles in model space: those that were known, and samples."""
         sampling = self._sampling
         width = self._representation.n_particle_features
         solver_key = NoiseKey.of(sampling.seed, "particle solver")
 
         def velocity(x: Tensor, t: float) -> Tensor:
             if t == 1 and self._first_velocity is not None:
-                return some.spread(self._first_velocity(some.given, some.counts))
+                first = self._first_velocity(some.given, some.counts, some.hard_sums)
+                return some.spread(first)
             return self._network_velocity(some, x, t)
 
-        return SOLVERS[sampling.solver].solve(
+        drawn = SOLVERS[sampling.solver].solve(
             velocity,
             self._noise(some),
             steps,
             sampling.grid,
             lambda step: normals(solver_key, some.event, some.row, width, step),
         )
+        return some.joined(drawn)
 
     def _noise(self, some: "_Particles") -> Tensor:
         key = NoiseKey.of(self._sampling.seed, "sampled particles")
@@ -337,45 +359,100 @@ class Generator:
     def _network_velocity(self, some: "_Particles", x: Tensor, t: float) -> Tensor:
         with self._autocast():
             time = torch.tensor(t, device=self._device)
-            return self._model.particle_velocity(x, time, some.given, some.offsets).float()
+            velocity = self._model.particle_velocity(some.joined(x), time, some.given, some.offsets)
+        return velocity.float()[~some.is_known] if len(some.known) else velocity.float()
 
 
 @dataclass(frozen=True)
 class _Particles:
     """The particles of some events, which go through the network together.
 
+    Those that are known, as they were drawn before, come first in their event.
+
     Attributes:
-        given: (n_events, n_given) what they are sampled given.
+        number: (n_events,) of the events.
+        given: (n_events, n_given) what particles are sampled given.
         offsets: (n_events + 1,) int64 on the host.
         counts: (n_events,) particles of each event.
-        event: (n_total,) number of each particle's event.
-        row: (n_total,) its place there.
+        known: (n_known_in_all, columns) particles in model space.
+        n_known: (n_events,) how many of them each event has.
+        hard_sums: (n_events, n_hard_sums) what they add to the sums.
     """
 
+    number: Tensor
     given: Tensor
     offsets: Tensor
     counts: Tensor
-    event: Tensor
-    row: Tensor
+    known: Tensor
+    n_known: Tensor
+    hard_sums: Tensor
 
-    @classmethod
-    def of(cls, index: IntArray, given: Tensor, offsets: IntArray) -> "_Particles":
-        """Of the events of these numbers, on the device of what is given."""
-        device = given.device
-        host_offsets = torch.from_numpy(offsets - offsets[0])
-        counts = host_offsets.diff().to(device)
-        total = int(host_offsets[-1])
-        event = torch.repeat_interleave(torch.from_numpy(index).to(device), counts)
-        starts = torch.repeat_interleave(host_offsets[:-1].to(device), counts)
-        row = torch.arange(total, device=device) - starts
-        return cls(given, host_offsets, counts, event, row)
+    def __len__(self) -> int:
+        """Number of events."""
+        return len(self.number)
+
+    def __getitem__(self, some: slice) -> "_Particles":
+        """Some events in a row."""
+        start, stop, _ = some.indices(len(self))
+        before, here = int(self.n_known[:start].sum()), int(self.n_known[some].sum())
+        return _Particles(
+            self.number[some],
+            self.given[some],
+            self.offsets[start : stop + 1] - self.offsets[start],
+            self.counts[some],
+            self.known[before : before + here],
+            self.n_known[some],
+            self.hard_sums[some],
+        )
+
+    @cached_property
+    def _place(self) -> tuple[Tensor, Tensor]:
+        """(n_total,) of all particles: which event is theirs, and where in it they are."""
+        total = int(self.offsets[-1])
+        which = torch.repeat_interleave(self.counts, output_size=total)
+        starts = self.offsets[:-1].to(self.counts.device)
+        return which, torch.arange(total, device=which.device) - starts[which]
+
+    @cached_property
+    def is_known(self) -> Tensor:
+        """(n_total,) of all particles."""
+        which, place = self._place
+        return place < self.n_known[which]
+
+    @cached_property
+    def _which(self) -> Tensor:
+        """(n_drawn,) place among these events of each particle's that is to be drawn."""
+        which, _ = self._place
+        return which[~self.is_known] if len(self.known) else which
+
+    @cached_property
+    def event(self) -> Tensor:
+        """(n_drawn,) number of the event of each particle that is to be drawn."""
+        return self.number[self._which]
+
+    @cached_property
+    def row(self) -> Tensor:
+        """(n_drawn,) its place among those of its event."""
+        _, place = self._place
+        if not len(self.known):
+            return place
+        return place[~self.is_known] - self.n_known[self._which]
+
+    def joined(self, drawn: Tensor) -> Tensor:
+        """(n_drawn, features) particles and those that are known: (n_total, columns)."""
+        columns = self.known.shape[1]
+        if columns == drawn.shape[1]:
+            return drawn
+        found = drawn.new_zeros(len(self.is_known), columns)
+        found[self.is_known] = self.known
+        found[~self.is_known, : drawn.shape[1]] = drawn
+        return found
 
     def spread(self, values: Tensor) -> Tensor:
-        """Hand each particle its event's row: (n_events, k) to (n_total, k)."""
-        return torch.repeat_interleave(values, self.counts, dim=0, output_size=len(self.row))
+        """Hand each particle its event's row: (n_events, k) to (n_drawn, k)."""
+        return values[self._which]
 
     def mean(self, values: Tensor) -> Tensor:
-        """Of the particles of each event, (n_total, k) to (n_events, k)."""
-        which = self.spread(torch.arange(len(self.counts), device=values.device))
-        sums = values.new_zeros(len(self.counts), values.shape[1]).index_add(0, which, values)
-        return sums / self.counts.clamp(min=1)[:, None]
+        """Of the particles of each event, (n_drawn, k) to (n_events, k)."""
+        sums = values.new_zeros(len(self), values.shape[1]).index_add(0, self._which, values)
+        return sums / (self.counts - self.n_known).clamp(min=1)[:, None]

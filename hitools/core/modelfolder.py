@@ -215,7 +215,12 @@ class ModelFolder:
                     representation.n_event_features,
                     representation.n_coarse_features,
                 )
-                first.check(n_events, n_events + n_coarse, representation.n_particle_features)
+                first.check(
+                    n_events,
+                    n_events + n_coarse,
+                    representation.n_hard_sums,
+                    representation.n_particle_features,
+                )
             return ModelConfig(
                 network=config_from_dict(values["network"]),
                 representation=representation,

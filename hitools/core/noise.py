@@ -33,6 +33,7 @@ PURPOSES: Final = (
     "training symmetry",
     "sampled slices",
     "slice solver",
+    "sampled hard",
 )
 """What noise is drawn for; each has a stream of its own. Append only: positions are seeds."""
 

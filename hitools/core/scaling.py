@@ -69,6 +69,8 @@ class Representation(Protocol):
         n_coarse_features: numbers that say more of an event as a whole than its vector does, drawn
             between the vector and the particles; 0 for none.
         n_particle_features: numbers that stand for a particle.
+        n_hard_sums: sums that particles which are drawn before the others are known to add to; 0
+            where none are.
     """
 
     name: ClassVar[str]
@@ -80,6 +82,7 @@ class Representation(Protocol):
         *,
         log_columns: Iterable[str] = (),
         slice_harmonics: tuple[int, ...] = (),
+        hard_from: float | None = None,
         eta_max: float | None = None,
         pt_min: float = 0.0,
     ) -> Self:
@@ -97,6 +100,9 @@ class Representation(Protocol):
     @property
     def n_particle_features(self) -> int: ...  # noqa: D102
 
+    @property
+    def n_hard_sums(self) -> int: ...  # noqa: D102
+
     def encode(self, events: Tensor, particles: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
         """Physical to model space.
 
@@ -107,7 +113,7 @@ class Representation(Protocol):
 
         Returns:
             (n_events, n_event_features + n_coarse_features) and (n_total, n_particle_features)
-            float32.
+            float32; the second with another column where some are drawn before the others.
         """
 
     def encode_events(self, events: Tensor) -> Tensor:
@@ -279,6 +285,7 @@ class Standardised:
         *,
         log_columns: Iterable[str] = (),
         slice_harmonics: tuple[int, ...] = (),
+        hard_from: float | None = None,
         eta_max: float | None = None,
         pt_min: float = 0.0,
     ) -> "Standardised":
@@ -288,17 +295,20 @@ class Standardised:
             batches: the events; those without particles do not count.
             log_columns: features to learn as logarithms, among LOGARITHMIC.
             slice_harmonics: none: there are no slices here.
+            hard_from: None: no particles are drawn before others.
             eta_max: |eta| limit of the selection, the largest seen where it is unknown.
             pt_min: lower pT limit of the selection in GeV/c.
 
         Raises:
             InputError: no particles at all, a value that is not finite, an unknown column,
-                harmonics of slices.
+                harmonics of slices, a threshold of hard particles.
         """
         if slice_harmonics:
             raise InputError(
                 f"scaling: the representation {cls.name!r} has no slices to take harmonics in"
             )
+        if hard_from is not None:
+            raise InputError(f"scaling: the representation {cls.name!r} has no hard particles")
         log_columns = tuple(log_columns)
         unknown = set(log_columns) - set(LOGARITHMIC)
         if unknown:
@@ -355,6 +365,11 @@ class Standardised:
     def n_particle_features(self) -> int:
         """6."""
         return len(PARTICLE_COLUMNS)
+
+    @property
+    def n_hard_sums(self) -> int:
+        """None."""
+        return 0
 
     def encode(
         self,

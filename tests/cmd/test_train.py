@@ -156,7 +156,7 @@ def test_two_processes_train_the_rotary_network_like_one(run, tmp_path, events):
     for mine, theirs in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
         for kind in ("training", "validation"):
             assert mine[kind] == pytest.approx(theirs[kind], rel=1e-4)
-            assert mine[kind].keys() == {"event", "particle", "sums", "total"}
+            assert mine[kind].keys() == {"event", "particle", "sums", "hard", "total"}
 
 
 def test_an_interrupt_leaves_a_run_that_goes_on(tmp_path, events, undisturbed):
@@ -211,6 +211,10 @@ def test_a_validation_file_is_used_as_it_is(run, tmp_path, events):
             ("EVENTS", "-o", "m", "--preset", "paper", "--slice-harmonics", "3,3"),
             ("'standardised' has no slices",),
         ),
+        (
+            ("EVENTS", "-o", "m", "--preset", "paper", "--branch", "hard"),
+            ("--branch hard: this network does not draw hard particles",),
+        ),
         (("EVENTS", "-o", "m", "--plot", "loss.txt"), ("loss.txt",)),
         (("EVENTS", "-o", "m", "--init", "nothing"), ("nothing: no model here",)),
         (("EVENTS",), ("--output",)),
@@ -245,8 +249,17 @@ def test_spectra_are_set_right_at_the_end_once_and_where_asked_for(run, tmp_path
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("branch", ["event", "particles"])
-@pytest.mark.parametrize("kind", [SMALL, ROTARY], ids=["paper", "rotary"])
+@pytest.mark.parametrize(
+    ("kind", "branch"),
+    [
+        (SMALL, "event"),
+        (SMALL, "particles"),
+        (ROTARY, "event"),
+        (ROTARY, "particles"),
+        (ROTARY, "hard"),
+    ],
+    ids=["paper-event", "paper-particles", "rotary-event", "rotary-particles", "rotary-hard"],
+)
 def test_a_branch_is_trained_alone_and_goes_on_after_kill_9(run, tmp_path, events, kind, branch):
     first = run("hi-train", events, "-o", "first", *kind, "--no-provenance")
     assert first.returncode == 0, first.stderr
@@ -269,12 +282,18 @@ def test_a_branch_is_trained_alone_and_goes_on_after_kill_9(run, tmp_path, event
         load_file(tmp_path / name / "model.safetensors") for name in ("first", "whole")
     )
     changed = {key.partition(".")[0] for key in before if not before[key].equal(after[key])}
-    draws_events = {"event", "slices"} & {key.partition(".")[0] for key in before}
-    assert (changed == draws_events) if branch == "event" else not changed & draws_events
+    parts = {key.partition(".")[0] for key in before}
+    of_branch = {
+        "event": parts & {"event", "slices", "hard"},
+        "hard": {"hard"},
+        "particles": parts - {"event", "slices", "hard"},
+    }
+    assert changed == of_branch[branch]
     lines, earlier = metrics(tmp_path / "whole"), metrics(tmp_path / "first")
     assert ("particle" in lines[0]["validation"]) == (branch == "particles")
-    loss = "event" if branch == "event" else "particle"
-    assert lines[-1]["validation"][loss] < earlier[-1]["validation"][loss]
+    loss = "particle" if branch == "particles" else branch
+    kept = min(lines, key=lambda line: line["validation"]["total"])
+    assert kept["validation"][loss] < earlier[-1]["validation"][loss]
 
 
 @pytest.mark.parametrize(
@@ -303,7 +322,8 @@ def test_an_event_branch_of_other_sizes_begins_anew_and_particles_stay(run, tmp_
     )
     assert any(key.startswith("slices.blocks.0.tell") for key in after.keys() - before.keys())
     same = {key for key in before.keys() & after.keys() if before[key].equal(after[key])}
-    particles = {key for key in before if key.partition(".")[0] not in ("event", "slices")}
+    drawn_before = ("event", "slices", "hard")
+    particles = {key for key in before if key.partition(".")[0] not in drawn_before}
     assert particles <= same
     assert not any(key.startswith("event.") for key in same)
     result = run("hi-sample", "-m", "second", "-n", "3", "-o", "sample.h5")

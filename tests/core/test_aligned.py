@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from scipy.interpolate import BSpline
 
-from hitools.core.aligned import Aligned
+from hitools.core.aligned import Aligned, is_hard
 from hitools.core.errors import InputError
 from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.features import EVENT_COLUMNS, EVENT_INDEX, segment_sums, wrap_angle
@@ -26,9 +26,10 @@ def real(oo):
     return oo.take(oo.n_particles > 0)
 
 
-@pytest.fixture(scope="module", params=[(2, 2), (3, 3, 2)], ids=str)
+@pytest.fixture(scope="module", params=[((2, 2), None), ((3, 3, 2), None), ((2, 2), 2.0)], ids=str)
 def scaling(real, request):
-    return Aligned.fit([real], slice_harmonics=request.param, eta_max=2.5)
+    harmonics, hard_from = request.param
+    return Aligned.fit([real], slice_harmonics=harmonics, hard_from=hard_from, eta_max=2.5)
 
 
 def encoded(scaling, batch):
@@ -62,6 +63,7 @@ def test_decoding_inverts_encoding(scaling, real):
 def test_no_particle_has_more_than_all_of_its_event(scaling, real):
     _, x = encoded(scaling, real)
     x[real.offsets[:-1], 0] = 30.0  # a score that no normal number has
+    x[real.offsets[:-1], 4:] = 1  # and that no particle has which is not hard
     pt, _, _, mended = scaling.decode_particles(x, real.events, real.n_particles)
     most = np.minimum(real.event("sum_pt"), scaling.pt_max)
     np.testing.assert_allclose(pt[real.offsets[:-1]], most, rtol=1e-6)
@@ -212,13 +214,34 @@ def test_means_have_normal_scores_in_events_of_every_size():
         assert np.mean(length**2) == pytest.approx(2, abs=0.25)
 
 
+def test_hard_particles_are_the_hardest_and_the_others_normal_among_themselves(real):
+    """On scores of real particles that one map was made from; by quantiles of the particles."""
+    threshold = 1.5
+    plain = Aligned.fit([real], eta_max=2.5)
+    scaling = Aligned.fit([real], hard_from=threshold, eta_max=2.5)
+    (_, x), (_, x_plain) = encoded(scaling, real), encoded(plain, real)
+    hard = is_hard(x).numpy()
+    assert not is_hard(x_plain).any()
+    pt = real.particle("pt")
+    assert pt[hard].min() >= pt[~hard].max()
+    assert hard.mean() == pytest.approx(stats.norm.sf(threshold), rel=0.02)
+    np.testing.assert_array_equal(x[hard, 0], x_plain[hard, 0])
+    assert stats.kstest(x[~hard, 0].numpy(), "norm").statistic < 0.01
+    assert torch.equal(x[:, 1:4], x_plain[:, 1:])
+    # What a network may say of a particle that is not hard never makes it one.
+    x[~hard, 0] += 20
+    raised, *_ = scaling.decode_particles(x, real.events, real.n_particles)
+    assert raised[~hard].max() <= pt[hard].min() * (1 + 1e-5)
+    np.testing.assert_allclose(raised[hard], pt[hard], rtol=1e-4)
+
+
 def test_turning_an_event_changes_nothing_but_its_psi_2(scaling, real):
     orientation = orientations(np.full(len(real), 0.1, np.float32), mirror_eta=True)
     z, x = encoded(scaling, real)
     z_turned, x_turned = encoded(scaling, turned(real, orientation))
     # psi_2 is known up to half a turn.
-    sign = torch.sign((x[:, 2:] * x_turned[:, 2:]).sum(1, keepdim=True))
-    torch.testing.assert_close(x_turned[:, 2:] * sign, x[:, 2:], rtol=0, atol=1e-3)
+    sign = torch.sign((x[:, 2:4] * x_turned[:, 2:4]).sum(1, keepdim=True))
+    torch.testing.assert_close(x_turned[:, 2:4] * sign, x[:, 2:4], rtol=0, atol=1e-3)
     # What the particle branch is told depends on no direction, but for mean_phi.
     for k in (MEAN_PT, B, MEAN_ETA, Q_LENGTH):
         torch.testing.assert_close(
@@ -264,11 +287,13 @@ def test_independent_particles_move_as_the_mean_of_what_they_may_have_been(scali
 @pytest.mark.parametrize("t", [0.1, 0.5, 1.0])
 def test_hard_particles_weigh_more_as_far_as_they_can_be_told(scaling, real, t):
     _, clean = encoded(scaling, real)
+    drawn = ~is_hard(clean)  # what is drawn before is not in the loss
+    clean, pt = clean[drawn], real.particle("pt")[drawn]
     alpha = torch.full((len(clean), 1), np.cos(np.pi * t / 2))
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))
     weights = scaling.emphasis(alpha * clean + (1 - alpha**2).sqrt() * noise, alpha, hardness=1.0)
     assert float(weights.mean()) == pytest.approx(1, abs=0.05)
-    hard = real.particle("pt") > 2
+    hard = pt > np.quantile(pt, 0.97)
     lift = float(weights[hard].mean())
     if t == 1:
         assert lift == pytest.approx(1)  # nothing is known of a particle yet

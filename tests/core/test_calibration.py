@@ -26,10 +26,10 @@ def real(oo):
     return oo.take(np.flatnonzero(oo.n_particles > 0)[:300])
 
 
-@pytest.fixture
-def folder(real, tmp_path):
+@pytest.fixture(params=[None, 2.0])
+def folder(real, tmp_path, request):
     """A model whose pT are too soft and whose eta lean to one side."""
-    scaling = Aligned.fit([real], eta_max=2.5)
+    scaling = Aligned.fit([real], hard_from=request.param, eta_max=2.5)
     torch.manual_seed(1)
     model = RotaryNet(SIZES, scaling)
     with torch.no_grad():
@@ -71,20 +71,22 @@ def test_spectra_become_those_of_the_training_events(folder, real):
     after = distances()
     assert before[0] > 0.05
     assert before[1] > 0.1
-    assert after[0] < 0.15 * before[0]
+    # Hard particles are not set right, and their branch is untrained here.
+    hard = folder.read_config().representation.hard_from
+    assert after[0] < (0.15 if hard is None else 0.3) * before[0]
     assert after[1] < 0.3 * before[1]
 
 
 def test_the_first_velocity_is_the_network_s(folder):
     """Of other events than it was fitted on; a sampler that has it asks the network once less."""
-    calibrate(folder, 400, CPU)
+    calibrate(folder, 700, CPU)
     model, config = folder.read_model()
     assert config.first_velocity is not None
     sampling = Sampling(seed=5, **config.sampling)
-    given, n_particles, velocities = Generator(model, config, sampling, CPU).first_velocities(
-        range(200)
-    )
-    found = config.first_velocity(given, n_particles)
+    given, n_particles, of_hard, velocities = Generator(
+        model, config, sampling, CPU
+    ).first_velocities(range(200))
+    found = config.first_velocity(given, n_particles, of_hard)
     weights = n_particles[:, None] / n_particles.sum()
     error, size = (
         (weights * one.square()).sum().sqrt() for one in (found - velocities, velocities)

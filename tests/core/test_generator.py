@@ -85,8 +85,9 @@ def test_event_k_depends_on_seed_and_k_alone(config, solver):
         assert_same(alone.make(range(k, k + 1)), whole[k : k + 1])
 
 
-def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(few, config):
-    scaling = Aligned.fit([few], eta_max=2.5)
+@pytest.mark.parametrize("hard_from", [None, 2.0])
+def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(few, config, hard_from):
+    scaling = Aligned.fit([few], hard_from=hard_from, eta_max=2.5)
     sizes = RotaryConfig(16, 1, 24, n_blocks=2, n_feedbacks=1, event_width=16, slice_width=16)
     rotary = replace(config, representation=scaling, network=sizes)
     torch.manual_seed(3)
@@ -98,6 +99,16 @@ def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(few, config):
     alone = generator(rotary, model, budget=20)
     for k in (0, 4, 11):
         assert_same(alone.make(range(k, k + 1)), whole[k : k + 1])
+    # Hard particles are those that were drawn first: none of the others becomes one.
+    pt = np.split(whole.particle("pt"), whole.offsets[1:-1])
+    threshold = float(scaling.pt.decode(torch.tensor(2.0)).exp())
+    if hard_from is not None:
+        vectors = generator(rotary, model)
+        drawn = vectors._to_draw(np.arange(12), whole.events, whole.offsets)
+        assert int(drawn.n_known.sum()) > 3
+        for one, n_hard in zip(pt, drawn.n_known.tolist(), strict=True):
+            assert (one[:n_hard] >= 0.999 * threshold).all()
+            assert (one[n_hard:] <= 1.001 * threshold).all()
     # What the event vector fixes is what the vector itself says, before any particle.
     assert (
         np.abs(whole.event("sum_pt") / whole.event("mean_pt") / whole.n_particles - 1).max() < 1e-5

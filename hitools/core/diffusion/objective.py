@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hitools.core.aligned import is_hard
 from hitools.core.diffusion.schedule import alpha_sigma, denoised, diffuse, velocity
 from hitools.core.errors import InputError
 from hitools.core.nets.layout import Layout
@@ -53,6 +54,8 @@ class Losses:
         particle: mean over particles of the same, averaged over the particle features; a particle
             weighs as much as its event. None where it was not asked for.
         psi: mean of L_psi over the events with t < 0.5; None where it was not asked for.
+        hard: mean over events of minus the log-likelihood of their hard particles, for networks
+            that draw these first; None for others.
         sums: of networks that estimate what particles add to the sums of their event: mean over
             particles of the squared error of the estimates, and of their event's error as a whole.
     """
@@ -61,6 +64,7 @@ class Losses:
     particle: WeightedMean | None
     psi: WeightedMean | None
     sums: WeightedMean | None
+    hard: WeightedMean | None = None
 
 
 @dataclass(frozen=True)
@@ -120,28 +124,35 @@ def losses(
     Args:
         model: both branches.
         events: (n_events, n_event_features) standardised.
-        particles: (n_total, n_particle_features) standardised, packed.
+        particles: (n_total, n_particle_features) standardised, packed; one column more where some
+            are hard (Aligned.hard_from): these are shown as they are.
         offsets: (n_events + 1,) int64; event k holds rows offsets[k]:offsets[k+1].
         weights: (n_events,) event weights.
         t: (n_events,) diffusion times in [0, 1], of event vectors.
         event_noise: (n_times, n_events, n_event_features) standard normal; event vectors are shown
             at n_times times, evenly apart from t on.
-        particle_noise: standard normal in the shape of particles.
+        particle_noise: (n_total, n_particle_features) standard normal.
         particle_t: (n_events,) diffusion times of particles; None: those of event vectors.
         with_particles: without, event vectors are all that is shown.
         psi: adds L_psi of the denoised particles, usually a PsiLoss.
         with_sums: adds the loss on the sums; the model is one that estimates them.
         hardness: how much more hard particles weigh (Aligned.emphasis); of no use to others.
     """
-    event_loss = _event_loss(model, events, weights, t, event_noise)
-    if not with_particles:
-        return Losses(event_loss, None, None, None)
-    t = t if particle_t is None else particle_t
     layout = Layout.from_offsets(offsets, particles.device)
+    event_loss = _event_loss(model, events, weights, t, event_noise)
+    hard_loss = _hard_loss(model, events, particles, weights, layout)
+    if not with_particles:
+        return Losses(event_loss, None, None, None, hard_loss)
+    t = t if particle_t is None else particle_t
     alpha, sigma = (layout.spread(one) for one in alpha_sigma(t[:, None]))
-    noised = diffuse(particles, particle_noise, alpha, sigma)
-    target = velocity(particles, particle_noise, alpha, sigma)
+    n = particle_noise.shape[1]
+    noised = diffuse(particles[:, :n], particle_noise, alpha, sigma)
+    target = velocity(particles[:, :n], particle_noise, alpha, sigma)
     particle_weights = emphasis = layout.spread(weights)
+    if particles.shape[1] > n:
+        hard = is_hard(particles)
+        noised = torch.where(hard[:, None], particles, torch.cat([noised, particles[:, n:]], dim=1))
+        emphasis = emphasis * ~hard
     if hardness and isinstance(model, RotaryNet):
         emphasis = emphasis * model.representation.emphasis(noised, alpha, hardness)
     sums_loss = None
@@ -159,12 +170,14 @@ def losses(
 
     psi_loss = None
     if psi is not None:
-        clean = denoised(noised, predicted, alpha, sigma)
+        clean = denoised(noised[:, :n], predicted, alpha, sigma)
+        if particles.shape[1] > n:
+            clean = torch.where(hard[:, None], particles, torch.cat([clean, particles[:, n:]], 1))
         late_weights = weights * ((t < PSI_LATEST_TIME) & (layout.n_particles > 0))
         psi_loss = WeightedMean(
             (late_weights * psi(clean, events, layout)).sum(), late_weights.sum()
         )
-    return Losses(event_loss, particle_loss, psi_loss, sums_loss)
+    return Losses(event_loss, particle_loss, psi_loss, sums_loss, hard_loss)
 
 
 def _event_loss(
@@ -185,6 +198,15 @@ def _event_loss(
     square = torch.stack([error.square().mean(1) for error in errors]).sum(0)
     of_event = square.view(n_times, -1).mean(0)
     return WeightedMean((weights * of_event).sum(), weights.sum())
+
+
+def _hard_loss(
+    model: Network, events: Tensor, particles: Tensor, weights: Tensor, layout: Layout
+) -> WeightedMean | None:
+    if not isinstance(model, RotaryNet) or model.hard is None:
+        return None
+    log_likelihood = model.hard_log_likelihood(particles, events, layout)
+    return WeightedMean(-(weights * log_likelihood).sum(), weights.sum())
 
 
 def _sums_loss(

@@ -37,7 +37,14 @@ def n_fields(n_densities: int) -> int:
 
 
 @torch.no_grad()
-def fields(eta: Tensor, phi: Tensor, pt: Tensor, n_densities: int, layout: Layout) -> Tensor:
+def fields(
+    eta: Tensor,
+    phi: Tensor,
+    pt: Tensor,
+    n_densities: int,
+    layout: Layout,
+    known: Tensor | None = None,
+) -> Tensor:
     """Sums over the other particles of the event, with Gaussian weights of the distance.
 
     Args:
@@ -46,6 +53,7 @@ def fields(eta: Tensor, phi: Tensor, pt: Tensor, n_densities: int, layout: Layou
         pt: (n_total,) expected pT, of order one.
         n_densities: the first of DENSITIES.
         layout: which rows form an event.
+        known: (n_total,) which hard particles are known: the third density is of these alone then.
 
     Returns:
         (n_total, n_fields(n_densities)): for each width the excess of a density over an even one of
@@ -55,7 +63,10 @@ def fields(eta: Tensor, phi: Tensor, pt: Tensor, n_densities: int, layout: Layou
     u, v = phi.cos(), phi.sin()
     points = torch.stack([eta, u, v], dim=1).float()
     plain = torch.stack([torch.ones_like(eta), eta, u, v], dim=1)
-    weights = torch.stack([torch.ones_like(pt), pt, pt.square() / (pt + SOFT_PT)], dim=1)
+    hardness = pt.square() / (pt + SOFT_PT)
+    if known is not None:
+        hardness = hardness * known
+    weights = torch.stack([torch.ones_like(pt), pt, hardness], dim=1)
     sources = (weights[:, :n_densities, None] * plain[:, None]).flatten(1).float()
     # One row more than particles: results of padding go there.
     sums = sources.new_zeros(len(sources) + 1, len(WIDTHS) * sources.shape[1])

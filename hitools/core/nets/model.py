@@ -66,6 +66,10 @@ class Denoiser(nn.Module):
         """What draws event vectors; it shares no weights with the rest."""
         return [self.event]
 
+    def hard_branch(self) -> list[nn.Module]:
+        """None: no particles are drawn before others."""
+        return []
+
     def compiled_parts(self) -> list[nn.Module]:
         """What torch.compile works on, where it is asked for."""
         return [self.event, self.body, self.head]

@@ -63,6 +63,19 @@ class Moments:
         mean, covariance, towards = found.split([part.shape[1] for part in parts], dim=1)
         return Moments(mean, covariance, towards.unflatten(1, self.towards.shape[1:]))
 
+    def with_known(self, rows: Tensor, factors: Tensor) -> "Moments":
+        """The same, but for particles that are known: they are where they are.
+
+        Args:
+            rows: (n_known,) which.
+            factors: (n_known, k) of them.
+        """
+        return Moments(
+            self.mean.index_copy(0, rows, factors),
+            self.covariance.index_fill(0, rows, 0.0),
+            self.towards.index_fill(0, rows, 0.0),
+        )
+
     def tilted(self, slope: Tensor) -> tuple[Tensor, Tensor]:
         """What becomes of the mean place where the likelihood of places changes, to first order.
 

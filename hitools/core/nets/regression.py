@@ -17,7 +17,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from hitools.core.aligned import CIRCLE, Aligned
+from hitools.core.aligned import CIRCLE, Aligned, is_hard
 from hitools.core.known_sums import N_ETA, KnownSums
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.moments import Moments, number_of_pair, products_of_pairs
@@ -75,7 +75,7 @@ class Regression:
 
         Args:
             representation: defines factors and sums.
-            x: (n_total, 4) noised particles.
+            x: (n_total, 4 or 5) noised particles; the hard ones as they are.
             psi: (n_total,) psi_2 of their events.
             alpha: amplitude of the signal, (n_events, 1), or () where it is the same for all.
             sigma: of the noise, likewise.
@@ -84,13 +84,15 @@ class Regression:
         signal, noise = layout.spread_times(alpha), layout.spread_times(sigma)
         with torch.autocast(x.device.type, enabled=False):
             x = x.float()
-            self.pt = _of_score(representation.pt_factors, x[:, 0], signal, noise)
+            self.pt = _of_score(representation.soft_pt_factors, x[:, 0], signal, noise)
             self.eta = _of_score(representation.eta_factors, x[:, 1], signal, noise)
-            turn, weights = _angles(x[:, 2:].norm(dim=1, keepdim=True), signal, noise)
+            turn, weights = _angles(x[:, 2:4].norm(dim=1, keepdim=True), signal, noise)
             angle = torch.atan2(x[:, 3], x[:, 2])[:, None] + turn
             circle = CIRCLE * torch.stack([turn.cos(), turn.sin()], dim=1)
             factors = representation.phi_factors(angle, psi[:, None])
             self.phi = Moments.of(factors, weights, circle)
+            if representation.hard_from is not None:
+                self._know(representation, x, psi, is_hard(x).nonzero()[:, 0])
             self._known = representation.known
             self.expected = self._known.contributions(self.eta.mean, self.pt.mean, self.phi.mean)
             covariance = self._covariances(layout)
@@ -99,6 +101,13 @@ class Regression:
             covariance += ridge[:, :, None] * torch.eye(covariance.shape[1], device=x.device)
             self._root = _root_of(covariance)
         self._layout = layout
+
+    def _know(self, representation: Aligned, x: Tensor, psi: Tensor, rows: Tensor) -> None:
+        """The particles of these rows are where they are."""
+        known, phi = x[rows], torch.atan2(x[rows, 3], x[rows, 2])
+        self.pt = self.pt.with_known(rows, representation.pt_factors(known[:, 0]))
+        self.eta = self.eta.with_known(rows, representation.eta_factors(known[:, 1]))
+        self.phi = self.phi.with_known(rows, representation.phi_factors(phi, psi[rows]))
 
     def shift(self, missing: Tensor) -> Tensor:
         """How far particles move where their events miss so much.

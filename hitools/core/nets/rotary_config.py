@@ -27,6 +27,7 @@ class RotaryConfig:
         slice_width: channels of the branch for slices, each of them where slice_told is not 0.
         slice_told: numbers that a slice tells the others in a block; 0: the scores of all slices
             are one row, as in models of before.
+        hard_width: channels of the branch for hard particles, where these are drawn first.
     """
 
     kind: ClassVar[str] = "rotary"
@@ -36,8 +37,9 @@ class RotaryConfig:
         "n_event_blocks",
         "slice_width",
         "slice_told",
+        "hard_width",
     )
-    """Of what draws event vectors and slices: particles do not depend on them."""
+    """Of what draws event vectors, slices and hard particles: the others do not depend on them."""
 
     BEFORE: ClassVar[dict[str, int]] = {"slice_told": 0, "n_densities": 2}
     """What models have that were stored before there was a choice."""
@@ -52,6 +54,7 @@ class RotaryConfig:
     n_event_blocks: int = 4
     slice_width: int = 80
     slice_told: int = 24
+    hard_width: int = 128
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""

@@ -8,15 +8,17 @@ The velocity of independent particles is known (aligned.py), and only what is be
 """
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hitools.core.aligned import Aligned
+from hitools.core.aligned import CIRCLE, Aligned, is_hard
 from hitools.core.diffusion.schedule import alpha_sigma
 from hitools.core.nets.fields import fields, n_fields
+from hitools.core.nets.hard_branch import HardBranch, hardest_first
 from hitools.core.nets.layers import Dense
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.regression import Regression
@@ -86,18 +88,19 @@ class Shortfall(nn.Module):
         nn.init.zeros_(self.estimate.weight)
 
     def forward(
-        self, x: Tensor, expected: Tensor, totals: Tensor, layout: Layout
+        self, x: Tensor, soft: Tensor, expected: Tensor, totals: Tensor, layout: Layout
     ) -> tuple[Tensor, Tensor]:
         """Shortfall (n_events, n_sums), and the estimates (n_total, n_sums).
 
         Args:
             x: (n_total, width) particles inside the network.
+            soft: (n_total, 1) 0 for those whose contributions are known, 1 for the others.
             expected: (n_total, n_sums) contributions of independent particles.
             totals: (n_events, n_sums) the sums wanted.
             layout: which particles form an event.
         """
         normal = functional.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON)
-        estimate = expected + self.estimate(normal).float()
+        estimate = expected + soft * self.estimate(normal).float()
         sums = torch.zeros_like(totals).index_add(0, layout.event_of_particle, estimate)
         return totals - sums, estimate
 
@@ -118,6 +121,12 @@ class RotaryNet(nn.Module):
         n_expected = known.n_pt - 1 + N_SLICES + 1 + known.n_phi - 1
         self.n_fields = n_fields(config.n_densities)
         n_inputs = 3 + 2 * N_HARMONICS + 6 + 3 + n_expected + self.n_fields
+        self.hard: HardBranch | None = None
+        if representation.hard_from is not None:
+            n_inputs += 1
+            self.hard = HardBranch(
+                N_ORIENTED + n_coarse, len(known), config.hard_width, representation.hard_from
+            )
         self.event = ScoresBranch(N_EVENT, 0, config.event_width, config.n_event_blocks)
         self.slices = _slices_branch(config, n_coarse)
         self.condition_hidden = Dense(N_CONDITION + n_coarse + 2 * N_TIME, 2 * width)
@@ -141,10 +150,64 @@ class RotaryNet(nn.Module):
 
     def coarse_velocity(self, coarse: Tensor, t: Tensor, events: Tensor) -> Tensor:
         """(n_events, n_coarse) noised scores of slices to their velocity, given event scores."""
+        return self.slices(coarse, t, self._oriented(events))
+
+    def _oriented(self, events: Tensor) -> Tensor:
+        """(n_events, N_ORIENTED): event scores, and how events are turned."""
         psi = self.representation.turn_of(events)
-        known = torch.stack([psi.cos(), psi.sin()], dim=1)
-        known = torch.cat([self.representation.condition(events), known], dim=1)
-        return self.slices(coarse, t, known)
+        turn = torch.stack([psi.cos(), psi.sin()], dim=1)
+        return torch.cat([self.representation.condition(events), turn], dim=1)
+
+    def hard_log_likelihood(self, x: Tensor, events: Tensor, layout: Layout) -> Tensor:
+        """(n_events,) logarithm of the density of the hard ones of (n_total, 5) particles."""
+        assert self.hard is not None
+        rows = hardest_first(x[:, 0], is_hard(x), layout.event_of_particle)
+        event, x = layout.event_of_particle[rows], x[rows]
+        phi = torch.atan2(x[:, 3], x[:, 2])
+        turn = self.representation.turn_of(events)
+        return self.hard.log_likelihood(
+            torch.stack([x[:, 0], x[:, 1], phi], dim=1),
+            torch.bincount(event, minlength=len(events)),
+            torch.cat([self._oriented(events), events[:, N_EVENT:]], dim=1),
+            self.representation.totals(events, layout.n_particles),
+            self.representation.contributions(x, turn[event]),
+        )
+
+    def draw_hard(
+        self, events: Tensor, n_particles: Tensor, noise: Callable[[Tensor, int], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Hard particles (n_hard, 5) of events given their scores, and how many each has.
+
+        Args:
+            events: (n_events, n_given) scores of event vectors and slices.
+            n_particles: (n_events,).
+            noise: of the events of these numbers, for the particle of this rank: normal numbers,
+                (n, N_NOISE).
+        """
+        assert self.hard is not None
+        turn = self.representation.turn_of(events)
+
+        def in_model_space(particles: Tensor) -> Tensor:
+            score, eta, phi = particles.unbind(1)
+            columns = [score, eta, CIRCLE * phi.cos(), CIRCLE * phi.sin(), torch.ones_like(phi)]
+            return torch.stack(columns, dim=1)
+
+        particles, counts = self.hard.draw(
+            torch.cat([self._oriented(events), events[:, N_EVENT:]], dim=1),
+            self.representation.totals(events, n_particles),
+            n_particles,
+            noise,
+            lambda some, event: self.representation.contributions(
+                in_model_space(some), turn[event]
+            ),
+        )
+        return in_model_space(particles), counts
+
+    def hard_sums(self, known: Tensor, n_known: Tensor, events: Tensor) -> Tensor:
+        """(n_events, n_sums) what (n_known_in_all, 5) particles add to the sums of their events."""
+        event = torch.repeat_interleave(n_known, output_size=len(known))
+        added = self.representation.contributions(known, self.representation.turn_of(events)[event])
+        return added.new_zeros(len(events), added.shape[1]).index_add(0, event, added)
 
     def particle_velocity(self, x: Tensor, t: Tensor, events: Tensor, offsets: Tensor) -> Tensor:
         """Velocity of noised particles; see Denoiser.particle_velocity."""
@@ -157,6 +220,8 @@ class RotaryNet(nn.Module):
         layout = Layout.from_offsets(offsets, x.device)
         alpha, sigma = alpha_sigma(t[:, None] if t.dim() else t)
         spread = layout.spread_times(alpha), layout.spread_times(sigma)
+        hard = is_hard(x)
+        soft = (~hard[:, None]).to(x.dtype)
         psi = layout.spread(self.representation.turn_of(events))
         regression = Regression(self.representation, x, psi, alpha, sigma, layout)
         totals = self.representation.totals(events, layout.n_particles)
@@ -173,17 +238,16 @@ class RotaryNet(nn.Module):
         active = functional.silu(condition)
         pt = regression.pt.mean[:, 1:]
         expected_pt = pt[:, 0].clamp(max=MOST_WEIGHT)
-        around = fields(eta, phi, expected_pt, self.config.n_densities, layout)
-        expected = torch.cat(
-            [pt.asinh(), regression.eta.mean[:, :-1], regression.phi.mean[:, 1:]], dim=1
-        )
-        h = self._embed(x, phi, eta, psi, torch.cat([expected, around], dim=1))
+        known_hard = None if self.hard is None else hard
+        around = fields(eta, phi, expected_pt, self.config.n_densities, layout, known_hard)
+        expected = [pt.asinh(), regression.eta.mean[:, :-1], regression.phi.mean[:, 1:]]
+        h = self._embed(x, phi, eta, psi, torch.cat([*expected, around, x[:, N_PARTICLE:]], dim=1))
 
         estimates: list[Tensor] = []
 
         def towards_the_sums(place: int) -> Tensor:
             """Velocity that particles lack where their events miss something of the sums."""
-            missing, estimate = self.shortfalls[place](h, regression.expected, totals, layout)
+            missing, estimate = self.shortfalls[place](h, soft, regression.expected, totals, layout)
             estimates.append(estimate)
             with torch.autocast(x.device.type, enabled=False):
                 return regression.shift(missing) / -(spread[1] + LEAST_NOISE)
@@ -207,15 +271,19 @@ class RotaryNet(nn.Module):
         return independent + outwards(learnt, phi), estimates
 
     def event_branch(self) -> list[nn.Module]:
-        """What draws event vectors and slices; it shares no weights with the rest."""
-        return [self.event, self.slices]
+        """What draws event vectors, slices, hard particles; it shares no weights with the rest."""
+        return [self.event, self.slices, *self.hard_branch()]
+
+    def hard_branch(self) -> list[nn.Module]:
+        """The part of it that draws hard particles, where there is one."""
+        return [] if self.hard is None else [self.hard]
 
     def compiled_parts(self) -> list[nn.Module]:
         """What torch.compile works on, where it is asked for."""
         return [self.event, self.slices, *self.blocks]
 
     def _embed(self, x: Tensor, phi: Tensor, eta: Tensor, psi: Tensor, more: Tensor) -> Tensor:
-        """Noised particles, (n_total, 4) and what follows from them, to (n_total, width)."""
+        """Noised particles and what follows from them to (n_total, width)."""
         order = torch.arange(1, N_HARMONICS + 1, device=x.device)
         waves = phi[:, None] * order
         along = eta[:, None] * (torch.arange(1, 4, device=x.device) * (math.pi / 5))
@@ -225,7 +293,7 @@ class RotaryNet(nn.Module):
         inputs = torch.cat(
             [
                 x[:, :2],
-                x[:, 2:].norm(dim=1, keepdim=True),
+                x[:, 2:4].norm(dim=1, keepdim=True),
                 waves.cos(),
                 waves.sin(),
                 along.cos(),

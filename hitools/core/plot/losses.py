@@ -1,12 +1,20 @@
 """The loss curves of a training."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hitools.core.plot import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+LOSSES: Final = {
+    "event": ("event branch", "mean squared error of v"),
+    "particle": ("particle branch", "mean squared error of v"),
+    "hard": ("hard particles", "minus log-likelihood of an event"),
+}
+"""Of each branch, by its name in metrics.jsonl: title, and what its loss is."""
 
 
 def loss_figure(epochs: Sequence[dict[str, Any]]) -> "Figure":
@@ -16,7 +24,7 @@ def loss_figure(epochs: Sequence[dict[str, Any]]) -> "Figure":
         epochs: the lines of a model's metrics.jsonl, at least one.
     """
     steps = [epoch["step"] for epoch in epochs]
-    branches = [name for name in ("event", "particle") if name in epochs[0]["validation"]]
+    branches = [name for name in LOSSES if name in epochs[0]["validation"]]
     best = [epoch for epoch in epochs if epoch["best"]][-1:]
     with style.house_style():
         figure = style.new_figure(3.5 * len(branches), 2.8)
@@ -44,8 +52,9 @@ def loss_figure(epochs: Sequence[dict[str, Any]]) -> "Figure":
                     markerfacecolor="white",
                     label="kept",
                 )
-            axes.set_title(f"{branch} branch", loc="right")
+            title, loss = LOSSES[branch]
+            axes.set_title(title, loc="right")
             axes.set_xlabel("optimiser step")
-            axes.set_ylabel("mean squared error of v")
+            axes.set_ylabel(loss)
         figure.axes[0].legend()
     return figure

@@ -28,7 +28,7 @@ from hitools.core.training.lion import Lion
 from hitools.core.training.options import TrainingOptions
 from hitools.core.training.schedule import decay_of_average, rate_at
 from hitools.core.training.state import EpochSums, Progress
-from hitools.core.training.step import COUNTS, Objective, Sums, means
+from hitools.core.training.step import COUNTS, HARD_WEIGHT, Objective, Sums, means
 
 GPU_CHECK_STEPS: Final = 10
 """A GPU runs ahead of the program, which waits for it only this often."""
@@ -94,6 +94,8 @@ def make_optimiser(options: TrainingOptions, weights: list[Tensor]) -> Optimizer
 
 def _trained(options: TrainingOptions, model: Network) -> list[Tensor]:
     """The weights that are trained."""
+    if options.branch == "hard":
+        return [weight for part in model.hard_branch() for weight in part.parameters()]
     of_events = {id(weight) for part in model.event_branch() for weight in part.parameters()}
     wanted = {"both": (True, False), "event": (True,), "particles": (False,)}[options.branch]
     return [weight for weight in model.parameters() if (id(weight) in of_events) in wanted]
@@ -243,8 +245,8 @@ class Trainer:
         )
 
     def _total(self, parts: dict[str, float]) -> float:
-        """Event and particle term, as far as they are trained: what epochs are compared by."""
-        return parts["event"] + parts.get("particle", 0.0)
+        """Of events, particles, hard ones, as far as there are: what epochs are compared by."""
+        return parts["event"] + parts.get("particle", 0.0) + HARD_WEIGHT * parts.get("hard", 0.0)
 
     def _validate(self) -> dict[str, float]:
         sums = Sums(self._accelerator.device)

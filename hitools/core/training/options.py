@@ -10,7 +10,7 @@ from hitools.core.nets.rotary_config import RotaryConfig
 
 OPTIMISERS: Final = ("lion", "adamw")
 PRECISIONS: Final = ("float32", "bf16")
-BRANCHES: Final = ("both", "event", "particles")
+BRANCHES: Final = ("both", "event", "particles", "hard")
 
 HOW_IT_RUNS: Final = (
     "processes",
@@ -33,6 +33,8 @@ class TrainingOptions:
         representation: name in representations.REPRESENTATIONS.
         log_columns: features learnt as logarithms.
         slice_harmonics: of the sums in slices of eta (slices.SliceSums); () where there are none.
+        hard_from: score of pT from which on particles are drawn before the others, for networks
+            that can (nets/hard_branch.py); None where none are.
         optimiser: one of OPTIMISERS.
         rate: peak learning rate.
         betas: momenta of the optimiser.
@@ -51,8 +53,8 @@ class TrainingOptions:
         sampler_times: share of the diffusion times of particles that are those at which the sampler
             below evaluates them (times.py); the others are drawn evenly.
         branch: "both" are trained, or "event" alone: what draws event vectors and what else is
-            drawn before particles. It costs little, and may be shown many more events. Or
-            "particles" alone.
+            drawn before particles (slices, hard particles). It costs little, and may be shown many
+            more events. Or "particles" alone; or "hard" particles alone.
         event_times: diffusion times, evenly apart, at which a step shows each event vector: the
             event branch costs little and has one vector where the other has 200 particles.
         calibration_events: generated at the end to measure the model's spectra and its first
@@ -79,6 +81,7 @@ class TrainingOptions:
     representation: str = "standardised"
     log_columns: tuple[str, ...] = ()
     slice_harmonics: tuple[int, ...] = ()
+    hard_from: float | None = None
     optimiser: str = "lion"
     rate: float = 3e-5
     betas: tuple[float, float] = (0.95, 0.99)
@@ -188,6 +191,7 @@ ROTARY: Final = TrainingOptions(
     network=RotaryConfig(),
     representation="aligned",
     slice_harmonics=(2, 2),
+    hard_from=2.0,
     optimiser="adamw",
     rate=2e-3,
     betas=(0.9, 0.99),

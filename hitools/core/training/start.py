@@ -167,6 +167,8 @@ def _prepare(
             f"training: the preset {options.preset!r} has a loss on sums, which a network of kind "
             f"{options.network.kind!r} does not estimate: take --preset paper, or --sums-loss 0"
         )
+    if options.branch == "hard" and options.hard_from is None:
+        raise InputError("--branch hard: this network does not draw hard particles by themselves")
     fresh: Iterator[EventBatch] = iter(())
     if sources.is_stream:
         data, fresh = _first_of_stream(sources, options, accelerator)
@@ -249,6 +251,7 @@ def _as_of_model(options: TrainingOptions, start: Start, config: ModelConfig) ->
     """Network and representation of the model to start from, with other sizes where asked for."""
     kind = config.representation
     harmonics = kind.slices.sums.harmonics if isinstance(kind, Aligned) else ()
+    hard_from = kind.hard_from if isinstance(kind, Aligned) else None
     if start.slice_harmonics not in ((), harmonics):
         has = f"those of {','.join(map(str, harmonics))}" if harmonics else "none"
         raise InputError(f"--slice-harmonics: a model to start from keeps its slices, {has}")
@@ -257,6 +260,7 @@ def _as_of_model(options: TrainingOptions, start: Start, config: ModelConfig) ->
         network=resized(config.network, start.sizes),
         representation=kind.name,
         slice_harmonics=harmonics,
+        hard_from=hard_from,
     )
 
 
@@ -355,6 +359,7 @@ def _scaling(
         (data.events.take(rows) for rows in _in_pieces(data.train)),
         log_columns=options.log_columns,
         slice_harmonics=options.slice_harmonics,
+        hard_from=options.hard_from,
         eta_max=selection.eta_max if selection else None,
         pt_min=selection.pt_min if selection else 0.0,
     )
@@ -390,7 +395,7 @@ def _objective(
         representation=representation,
         event_key=NoiseKey.of(seed, f"{use} event"),
         particle_key=NoiseKey.of(seed, f"{use} particles"),
-        with_particles=options.branch != "event",
+        with_particles=options.branch in ("both", "particles"),
         psi_weight=options.psi_weight,
         sums_weight=options.sums_weight,
         hardness=options.hardness,

@@ -19,9 +19,12 @@ from hitools.core.scaling import Representation
 from hitools.core.training.feed import Step
 from hitools.core.training.resident import StepEvents, tensors
 
-TERMS = ("event", "particle", "psi", "sums")
+TERMS = ("event", "particle", "psi", "sums", "hard")
 """Parts of the loss, in the order of the sums below."""
 
+
+HARD_WEIGHT = 0.1
+"""Of the likelihood of an event's hard particles, a sum over some four, beside mean squares."""
 
 COUNTS = ("particles", "passes")
 """What is counted beside them."""
@@ -105,7 +108,7 @@ class Objective:
     def _passes(
         self, model: Network, step: Step, runs: list[slice], device: torch.device, *, train: bool
     ) -> Tensor:
-        """(8,) numerators of TERMS, then their denominators, over all passes."""
+        """(10,) numerators of TERMS, then their denominators, over all passes."""
         batch = step.batch
         total = torch.zeros(2 * len(TERMS), dtype=torch.float64, device=device)
         if not runs:
@@ -118,7 +121,7 @@ class Objective:
         offsets = torch.from_numpy(batch.offsets)
         representation = self.representation
         z, x = representation.encode(events, particles, offsets)
-        n_columns = x.shape[1] if self.with_particles else 0
+        n_columns = representation.n_particle_features if self.with_particles else 0
         z_noise, x_noise = self.noise(batch, index, z.shape[1], n_columns, step.turn)
         psi = None
         if self.psi_weight:
@@ -128,8 +131,9 @@ class Objective:
             step.particle_weight,
             step.psi_weight,
             step.particle_weight if self.sums_weight else 0.0,
+            step.event_weight,
         ]
-        scale = [1.0, 1.0, self.psi_weight, self.sums_weight]
+        scale = [1.0, 1.0, self.psi_weight, self.sums_weight, HARD_WEIGHT]
         nothing = WeightedMean(weights.new_zeros(()), weights.new_zeros(()))
         for run in runs:
             rows = slice(int(offsets[run.start]), int(offsets[run.stop]))
@@ -149,7 +153,7 @@ class Objective:
                     with_sums=self.sums_weight > 0,
                     hardness=self.hardness,
                 )
-            others = (parts.particle, parts.psi, parts.sums)
+            others = (parts.particle, parts.psi, parts.sums, parts.hard)
             means = [parts.event, *(one or nothing for one in others)]
             numerators = torch.stack([mean.numerator for mean in means])
             if train:

@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from hitools.core.aligned import Aligned, is_hard
 from hitools.core.batch import EventBatch
 from hitools.core.diffusion.objective import Losses, PsiLoss, losses
 from hitools.core.features import EVENT_INDEX, PARTICLE_INDEX
 from hitools.core.nets.layout import Layout
+from hitools.core.nets.rotary_config import RotaryConfig
+from hitools.core.nets.rotary_net import RotaryNet
 from tests.core.nets.support import SMALL, lively, offsets_of
 
 COUNTS = [12, 1, 30, 0, 5, 44]
@@ -215,3 +218,36 @@ def test_gradients_of_psi_are_those_of_finite_differences():
     events = torch.randn(4, 11, dtype=torch.float64, generator=generator).requires_grad_()
     layout = Layout.from_offsets(offsets_of([7, 1, 0, 8]), torch.device("cpu"))
     assert torch.autograd.gradcheck(lambda x, e: PSI(x, e, layout), (particles, events))
+
+
+def test_hard_particles_are_in_no_loss_but_their_own(oo):
+    """Their noise shows nowhere; their likelihood is what the network says of each event."""
+    scaling = Aligned.fit([oo], hard_from=1.5, eta_max=2.5)
+    torch.manual_seed(0)
+    sizes = RotaryConfig(16, 1, 24, n_blocks=2, n_feedbacks=1, event_width=16, slice_width=16)
+    model = RotaryNet(sizes, scaling)
+    few = oo.take(np.flatnonzero(oo.n_particles > 0)[:20])
+    offsets = torch.from_numpy(few.offsets)
+    z, x = scaling.encode(torch.from_numpy(few.events), torch.from_numpy(few.particles), offsets)
+    hard = is_hard(x)
+    assert 20 < hard.sum() < len(hard) / 5
+    weights, times = torch.rand(20) + 0.5, torch.rand(20)
+    event_noise, noise = torch.randn(1, *z.shape), torch.randn(len(x), 4)
+    psi = PsiLoss(scaling.momenta, scaling.event_plane)
+
+    @torch.no_grad()
+    def found(particle_noise: Tensor) -> Losses:
+        batch = (z, x, offsets, weights, times, event_noise, particle_noise)
+        return losses(model, *batch, psi=psi, with_sums=True, hardness=1.0)
+
+    one, other = found(noise), found(torch.where(hard[:, None], 9.0, noise))
+    for name in ("particle", "psi", "sums"):
+        assert torch.equal(getattr(one, name).numerator, getattr(other, name).numerator)
+    with torch.no_grad():
+        layout = Layout.from_offsets(offsets, x.device)
+        expected = -(weights * model.hard_log_likelihood(x, z, layout)).sum() / weights.sum()
+    torch.testing.assert_close(one.hard.value, expected)
+    # Without noise the particles are denoised already: L_psi is that of the event itself.
+    with torch.no_grad():
+        late = losses(model, z, x, offsets, weights, 0 * times, event_noise, 0 * noise, psi=psi)
+    assert float(late.psi.value) < 0.01

@@ -21,9 +21,10 @@ from tests.core.nets.support import offsets_of
 COUNTS = [3, 0, 20]
 
 
-@pytest.fixture(scope="module", params=[(2, 2), (3, 3, 2)], ids=str)
+@pytest.fixture(scope="module", params=[((2, 2), None), ((3, 3, 2), None), ((2, 2), 1.5)], ids=str)
 def scaling(oo, request):
-    return Aligned.fit([oo], slice_harmonics=request.param, eta_max=2.5)
+    harmonics, hard_from = request.param
+    return Aligned.fit([oo], slice_harmonics=harmonics, hard_from=hard_from, eta_max=2.5)
 
 
 def noised(counts: list[int]) -> torch.Tensor:
@@ -129,6 +130,28 @@ def test_particles_that_are_known_contribute_what_they_are(scaling, oo):
     found = Regression(scaling, x, turn, alpha, sigma, layout)
     exact = scaling.contributions(x, turn)
     torch.testing.assert_close(found.expected, exact, rtol=1e-2, atol=5e-3)
+
+
+def test_hard_particles_are_known_at_any_time_and_others_do_not_notice(scaling):
+    """They add what they add, and nothing moves them; what is said of others is of these alone."""
+    x = torch.cat([noised(COUNTS), torch.zeros(sum(COUNTS), 1)], dim=1)
+    x[[0, 5, 6], 4] = 1
+    x[[0, 5, 6], 0] = torch.tensor([2.0, 3.5, 1.6])
+    hard = x[:, 4] > 0
+    if scaling.hard_from is None:
+        return
+    for time in (torch.full((len(COUNTS), 1), 0.6), torch.tensor(0.6)):
+        layout = Layout.from_offsets(offsets_of(COUNTS), x.device)
+        psi = torch.linspace(-1.5, 1.5, len(COUNTS))
+        turn = layout.spread(psi)
+        found = Regression(scaling, x, turn, *alpha_sigma(time), layout)
+        exact = scaling.contributions(x, turn)
+        torch.testing.assert_close(found.expected[hard], exact[hard])
+        plain = Regression(scaling, x[:, :4], turn, *alpha_sigma(time), layout)
+        assert torch.equal(found.expected[~hard], plain.expected[~hard])
+        shift = found.shift(torch.ones(len(COUNTS), len(scaling.known)))
+        assert not shift[hard].any()
+        assert shift[~hard].any(1).all()
 
 
 def test_no_shift_is_beyond_what_a_first_order_can_say(scaling):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from hitools.core.aligned import Aligned
+from hitools.core.aligned import Aligned, is_hard
 from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.errors import InputError
 from hitools.core.nets.config import NetConfig
+from hitools.core.nets.hard_branch import N_NOISE
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.model import Denoiser
 from hitools.core.nets.networks import build, config_from_dict, config_to_dict
@@ -33,9 +34,19 @@ def scaling(oo):
     return Aligned.fit([oo], eta_max=2.5)
 
 
+@pytest.fixture(scope="module")
+def scaling_with_hard(oo):
+    return Aligned.fit([oo], hard_from=2.0, eta_max=2.5)
+
+
 @pytest.fixture
 def model(scaling) -> RotaryNet:
     return lively(TINY, scaling)
+
+
+@pytest.fixture
+def model_with_hard(scaling_with_hard) -> RotaryNet:
+    return lively(TINY, scaling_with_hard)
 
 
 def lively(config: RotaryConfig, scaling: Aligned) -> RotaryNet:
@@ -102,6 +113,52 @@ def test_one_time_for_all_events_is_the_same_as_that_time_for_each(model, oo):
                 torch.testing.assert_close(branch(one), branch(each), rtol=1e-5, atol=1e-6)
 
 
+def with_hard(x: torch.Tensor) -> torch.Tensor:
+    """Every seventh particle is known, with a score from 2 on."""
+    hard = (torch.arange(len(x)) % 7 == 3).float()
+    score = torch.where(hard > 0, 2 + x[:, 0].abs(), x[:, 0])
+    return torch.cat([score[:, None], x[:, 1:], hard[:, None]], dim=1)
+
+
+def test_particles_see_the_hard_ones_of_their_own_event(model_with_hard):
+    x, t, events, offsets = example([40, 25])
+    x = with_hard(x)
+    moved = x.clone()
+    moved[3, 1:4] = torch.tensor([-x[3, 1], -x[3, 2], -x[3, 3]])
+    with torch.no_grad():
+        before, after = (
+            model_with_hard.particle_velocity(y, t, events, offsets) for y in (x, moved)
+        )
+    changed = (after - before).abs().amax(1) > 1e-4
+    others = torch.arange(65) != 3
+    assert changed[:40][others[:40]].float().mean() > 0.9
+    assert not changed[40:].any()
+
+
+def test_their_likelihood_and_what_is_drawn_are_of_each_event_alone(model_with_hard):
+    counts = [40, 0, 25, 3]
+    x, _, events, offsets = example(counts)
+    x, layout = with_hard(x), Layout.from_offsets(offsets, x.device)
+    noise = torch.randn(4, 100, N_NOISE, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        whole = model_with_hard.hard_log_likelihood(x, events, layout)
+        drawn, found = model_with_hard.draw_hard(
+            events, layout.n_particles, lambda some, rank: noise[some, rank]
+        )
+        assert (found <= layout.n_particles).all()
+        assert drawn.shape == (int(found.sum()), 5)
+        assert is_hard(drawn).all()
+        for k, mine in enumerate(drawn.split(found.tolist())):
+            one = slice(int(offsets[k]), int(offsets[k + 1]))
+            here = Layout.from_offsets(offsets_of([counts[k]]), x.device)
+            alone = model_with_hard.hard_log_likelihood(x[one], events[k : k + 1], here)
+            torch.testing.assert_close(alone, whole[k : k + 1], rtol=1e-4, atol=1e-4)
+            again, _ = model_with_hard.draw_hard(
+                events[k : k + 1], here.n_particles, lambda some, rank, k=k: noise[some + k, rank]
+            )
+            torch.testing.assert_close(again, mine, rtol=1e-3, atol=1e-3)
+
+
 def test_particles_have_no_order(model):
     x, t, events, offsets = example([40, 25])
     order = torch.cat([torch.randperm(40), 40 + torch.randperm(25)])
@@ -120,8 +177,10 @@ def test_empty_events_and_lone_particles_pass_through(model):
     assert nothing.shape == (0, 4)
 
 
-def test_every_parameter_learns(model):
+def test_every_parameter_learns(model_with_hard):
+    model = model_with_hard
     x, t, events, offsets = example([12, 30])
+    x = with_hard(x)
     velocity, estimates = model.particle_outputs(x, t, events, offsets)
     assert [tuple(one.shape) for one in estimates] == [(42, len(model.representation.known))] * 2
     vectors, coarse = events.split([N_EVENT, N_COARSE], dim=1)
@@ -129,6 +188,7 @@ def test_every_parameter_learns(model):
         velocity,
         model.event_velocity(vectors, t),
         model.coarse_velocity(coarse, t, vectors),
+        model.hard_log_likelihood(x, events, Layout.from_offsets(offsets, x.device)),
     ]
     torch.stack([one.square().sum() for one in outputs]).sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in model.parameters())
@@ -147,7 +207,8 @@ def test_the_shortfall_is_what_the_estimates_miss_of_the_event(model, scaling, o
     with torch.no_grad():
         place.estimate.weight.zero_()
         place.estimate.bias.zero_()
-        missing, estimate = place(torch.randn(len(x), TINY.width), plain, totals, layout)
+        hidden, soft = torch.randn(len(x), TINY.width), torch.ones(len(x), 1)
+        missing, estimate = place(hidden, soft, plain, totals, layout)
     torch.testing.assert_close(estimate, plain)
     spread = layout.n_particles.sqrt()[:, None]
     assert float((missing / spread).abs().max()) < 0.05

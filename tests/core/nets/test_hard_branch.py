@@ -1,0 +1,204 @@
+"""Hard particles by their likelihood: a density in every part, the one that is drawn from."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+
+from hitools.core.nets import hard_branch
+from hitools.core.nets.hard_branch import HardBranch, hardest_first
+
+N_KNOWN, N_SUMS, WIDTH, THRESHOLD = 3, 4, 16, 2.0
+
+
+def branch(seed: int, size: float = 0.3) -> HardBranch:
+    """Random weights: the mixtures of particles depend on all that is before them."""
+    torch.manual_seed(seed)
+    found = HardBranch(N_KNOWN, N_SUMS, WIDTH, THRESHOLD)
+    with torch.no_grad():
+        for weight in found.parameters():
+            weight.add_(size * torch.randn_like(weight) * weight.abs().mean().clamp(min=0.1))
+        # Hard particles are likely, so that a sample has many.
+        found.score_out.bias.view(-1, 3)[:, 1] += 2
+    return found.eval()
+
+
+def adds(particles: torch.Tensor, _event: torch.Tensor) -> torch.Tensor:
+    return torch.cat([particles, particles[:, :1] * particles[:, 2:].cos()], dim=1)
+
+
+def given(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(7)
+    return (
+        torch.randn(n, N_KNOWN, generator=generator),
+        10 * torch.randn(n, N_SUMS, generator=generator),
+    )
+
+
+def drawn(model: HardBranch, n: int, seed: int = 1, most: int = 100):
+    generator = torch.Generator().manual_seed(seed)
+    known, totals = given(n)
+    return model.draw(
+        known,
+        totals,
+        torch.full((n,), most),
+        lambda events, _: torch.randn(len(events), hard_branch.N_NOISE, generator=generator),
+        adds,
+    )
+
+
+def log_likelihood(model: HardBranch, particles, counts) -> torch.Tensor:
+    known, totals = given(len(counts))
+    with torch.no_grad():
+        return model.log_likelihood(particles, counts, known, totals, adds(particles, counts))
+
+
+def test_what_is_drawn_has_the_density_that_is_said():
+    """E_p[q / p] = 1 for the densities p and q of two branches, where events are drawn from p.
+
+    It fails where anything drawn has another law than its likelihood says, or does not add up to 1.
+    """
+    one = branch(1)
+    other = branch(1)
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.add_(0.03 * torch.randn_like(weight))
+    particles, counts = drawn(one, 20_000)
+    assert counts.float().mean() > 1
+    assert counts.max() > 6
+    ratio = (
+        log_likelihood(other, particles, counts) - log_likelihood(one, particles, counts)
+    ).exp()
+    assert ratio.std() > 0.2  # they do differ
+    assert float(ratio.mean()) == pytest.approx(1, abs=4 * float(ratio.std()) / math.sqrt(20_000))
+    # By number of particles: p(k) E_p[q / p | k] = q(k), the share that the other draws.
+    _, counts_of_other = drawn(other, 20_000, seed=2)
+    for k in range(4):
+        expected = float((counts_of_other == k).float().mean())
+        found = float((ratio * (counts == k)).mean())
+        assert found == pytest.approx(expected, abs=0.02)
+
+
+def test_scores_are_a_normal_mixture_cut_off_above():
+    said = torch.randn(1, 9, generator=torch.Generator().manual_seed(3))
+    law = hard_branch._Scores.of(said)
+    weights, means, widths = (
+        one[0].numpy() for one in (law.log_weight.exp(), law.mean, law.log_width.exp())
+    )
+
+    def cdf(score):
+        return float((weights * stats.norm.cdf(score, means, widths)).sum())
+
+    above = torch.tensor([2.5])
+    assert float(law.log_below(torch.tensor(1.0), above)) == pytest.approx(
+        math.log(cdf(1.0) / cdf(2.5)), abs=1e-5
+    )
+    total, _ = integrate.quad(
+        lambda s: float(law.log_density(torch.tensor([s]), above).exp()), -12, 2.5, limit=200
+    )
+    assert total == pytest.approx(1, abs=1e-4)
+    for share in (0.001, 0.3, 0.999):
+        found = float(law.quantile(torch.tensor([share]), above))
+        assert cdf(found) / cdf(2.5) == pytest.approx(share, rel=1e-3)
+
+
+def test_places_are_a_density_on_the_cylinder():
+    model = branch(2)
+    partners = torch.tensor([[[3.0, 0.4, 3.1], [2.5, -1.0, 0.3]]])
+    with torch.no_grad():
+        law = model._places(
+            torch.randn(1, WIDTH), torch.tensor([2.2]), partners, torch.tensor([[True, True]])
+        )
+        n = 1200
+        eta = torch.linspace(-12, 12, 6 * n)
+        phi = (torch.arange(n) + 0.5) * (2 * math.pi / n) - math.pi
+        total = 0.0
+        for angle in phi[:: n // 240]:
+            total += float(law.log_density(eta, angle.expand_as(eta)).exp().sum())
+        total *= float(eta[1] - eta[0]) * 2 * math.pi / 240
+    assert total == pytest.approx(1, abs=0.01)
+
+
+def test_an_event_does_not_notice_others():
+    model = branch(4)
+    particles, counts = drawn(model, 40)
+    whole = log_likelihood(model, particles, counts)
+    known, totals = given(40)
+    starts = counts.cumsum(0) - counts
+    for k in range(40):
+        mine = particles[starts[k] : starts[k] + counts[k]]
+        with torch.no_grad():
+            alone = model.log_likelihood(
+                mine, counts[k : k + 1], known[k : k + 1], totals[k : k + 1], adds(mine, counts)
+            )
+        torch.testing.assert_close(alone, whole[k : k + 1], rtol=1e-4, atol=1e-4)
+
+
+def test_drawing_keeps_to_the_threshold_the_order_and_the_number_of_particles():
+    model = branch(5)
+    particles, counts = drawn(model, 300, most=3)
+    assert counts.max() == 3
+    assert particles[:, 0].min() >= THRESHOLD
+    event = torch.repeat_interleave(counts)
+    falls = particles[1:, 0] <= particles[:-1, 0]
+    assert falls[event[1:] == event[:-1]].all()
+    assert particles[:, 2].abs().max() <= math.pi + 1e-6
+    nothing, none = drawn(model, 5, most=0)
+    assert len(nothing) == 0
+    assert none.tolist() == [0] * 5
+
+
+def test_the_hardest_come_first():
+    scores = torch.tensor([2.1, 0.3, 4.0, 3.0, 2.5, 2.2])
+    hard = torch.tensor([True, False, True, True, True, True])
+    event = torch.tensor([0, 0, 0, 2, 2, 2])
+    assert hardest_first(scores, hard, event).tolist() == [2, 0, 3, 4, 5]
+
+
+def test_it_learns_the_core_of_a_jet_from_a_few_thousand_events():
+    """Two hard particles, 0.03 apart in three of five events, else anywhere."""
+    generator = np.random.default_rng(1)
+
+    def events(n):
+        score = np.sort(THRESHOLD + generator.exponential(0.3, (n, 2)))[:, ::-1]
+        first = np.stack([generator.normal(size=n), generator.uniform(-np.pi, np.pi, n)], 1)
+        near = generator.random(n) < 0.6
+        far = np.stack([generator.normal(size=n), generator.uniform(-np.pi, np.pi, n)], 1)
+        place = np.where(near[:, None], first + generator.normal(0, 0.03, (n, 2)), far)
+        place[:, 1] = (place[:, 1] + np.pi) % (2 * np.pi) - np.pi
+        pairs = np.stack(
+            [np.column_stack([score[:, i], p]) for i, p in enumerate((first, place))], 1
+        )
+        return torch.from_numpy(pairs.reshape(-1, 3)).float()
+
+    torch.manual_seed(1)
+    model = HardBranch(N_KNOWN, N_SUMS, WIDTH, THRESHOLD)
+    optimiser = torch.optim.AdamW(model.parameters(), 1e-2)
+    nothing = torch.zeros(128, N_KNOWN), torch.zeros(128, N_SUMS)
+    for _ in range(300):
+        particles = events(128)
+        loss = -model.log_likelihood(
+            particles, torch.full((128,), 2), *nothing, torch.zeros(256, N_SUMS)
+        ).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    noise = torch.Generator().manual_seed(3)
+    n = 3000
+    found, counts = model.draw(
+        torch.zeros(n, N_KNOWN),
+        torch.zeros(n, N_SUMS),
+        torch.full((n,), 50),
+        lambda some, _: torch.randn(len(some), hard_branch.N_NOISE, generator=noise),
+        lambda some, _: torch.zeros(len(some), N_SUMS),
+    )
+    assert float((counts == 2).float().mean()) > 0.85
+    first = (counts.cumsum(0) - counts)[counts == 2]
+    apart = found[first] - found[first + 1]
+    turn = torch.remainder(apart[:, 2] + math.pi, 2 * math.pi) - math.pi
+    distance = torch.hypot(apart[:, 1], turn)
+    assert float((distance < 0.1).float().mean()) == pytest.approx(0.6, abs=0.1)
+    expected = 0.03 * math.sqrt(math.pi / 2)  # mean of a Rayleigh law
+    assert float(distance[distance < 0.1].mean()) == pytest.approx(expected, rel=0.2)
