@@ -75,7 +75,13 @@ def fitted(events: "EventBatch", options: "TrainingOptions") -> "Representation"
     from hitools.core.representations import REPRESENTATIONS
 
     kind = REPRESENTATIONS[options.representation]
-    return kind.fit([events], log_columns=options.log_columns, eta_max=2.5)
+    return kind.fit(
+        [events],
+        log_columns=options.log_columns,
+        slice_harmonics=options.slice_harmonics,
+        hard_from=options.hard_from,
+        eta_max=2.5,
+    )
 
 
 def network(options: "TrainingOptions", representation: "Representation", way: str) -> Any:

@@ -205,7 +205,9 @@ def _hard_loss(
 ) -> WeightedMean | None:
     if not isinstance(model, RotaryNet) or model.hard is None:
         return None
-    log_likelihood = model.hard_log_likelihood(particles, events, layout)
+    # A likelihood of narrow laws, in float32 whatever the velocities are in.
+    with torch.autocast(particles.device.type, enabled=False):
+        log_likelihood = model.hard_log_likelihood(particles, events, layout)
     return WeightedMean(-(weights * log_likelihood).sum(), weights.sum())
 
 

@@ -5,10 +5,12 @@ does. So the few hard particles are drawn before the others, each given those be
 
     p(hard particles) = product over i of p(score_i | before) p(eta_i, phi_i | score_i, before)
 
-The score of pT follows a mixture of normal laws, cut off at the score before it; the list ends
-where the next one would be below the threshold. Places follow a mixture of broad parts, of narrow
-ones around each of the harder particles, and of one opposite to each of these in phi. A recurrent
-network says all of these mixtures; it is told what the event's sums still miss.
+Of particles that know nothing of each other the law of the next hardest is known: all of those
+left are below s with probability (Phi(s) / Phi(score before))^left, Phi the normal law. The network
+says a mixture of normal laws of the score of that probability, standard normal to begin with; the
+list ends where the next particle would be below the threshold. Places follow a mixture of broad
+parts, of narrow ones around each of the harder particles, and of one opposite to each of these in
+phi. A recurrent network says all of these mixtures; it is told what the event's sums still miss.
 """
 
 import math
@@ -46,14 +48,17 @@ TURNS: Final = 2
 HIGHEST: Final = 8.0
 """Score that no particle reaches."""
 
-N_NOISE: Final = 4
+N_NOISE: Final = 5
 """Normal numbers that a particle is drawn from."""
 
 _UNIT: Final = 4.0
 """Of what sums miss, where it is bent."""
 
 _LOG_WIDTHS: Final = (math.log(0.005), math.log(3.0))
-_HALVINGS: Final = 26
+_LOG_SAME: Final = -1e-6
+"""Share at least between two scores: float32 may not tell them apart."""
+
+_FARTHEST: Final = 30.0
 _LOG_ROOT: Final = math.log(2 * math.pi) / 2
 
 
@@ -92,8 +97,9 @@ class HardBranch(nn.Module):
         for layer in (self.score_out, self.broad_out, self.partner_out):
             layer.weight.data.mul_(0.1)
         with torch.no_grad():
-            scores = self.score_out.bias.view(N_SCORE_PARTS, 3)
-            scores[:, 1] = torch.linspace(-1, threshold + 1, N_SCORE_PARTS)
+            broad = self.broad_out.bias.view(N_BROAD, 6)
+            turns = torch.arange(N_BROAD) * (2 * math.pi / N_BROAD)
+            broad[:, 3], broad[:, 4], broad[:, 5] = turns.cos(), turns.sin(), 1.0
             parts = self.partner_out.bias.view(N_PARTNER, 4)
             widths = torch.tensor([*NEAR_WIDTHS, 0.5])
             parts[:, 0] = -3.0
@@ -101,56 +107,59 @@ class HardBranch(nn.Module):
             parts[:, 3] = widths.log()
 
     def log_likelihood(
-        self, particles: Tensor, counts: Tensor, known: Tensor, totals: Tensor, added: Tensor
+        self,
+        particles: Tensor,
+        counts: Tensor,
+        n_particles: Tensor,
+        known: Tensor,
+        totals: Tensor,
+        added: Tensor,
     ) -> Tensor:
         """(n_events,) logarithm of the density of the hard particles of each event.
 
         Args:
             particles: (n_hard, 3) scores of pT and eta, and phi from psi_2; hardest_first.
             counts: (n_events,) how many each event has.
+            n_particles: (n_events,) particles in all.
             known: (n_events, n_known).
             totals: (n_events, n_sums) what all particles of an event add up to.
             added: (n_hard, n_sums) what each hard one adds.
         """
-        n_events, n_hard = len(counts), len(particles)
-        device = counts.device
-        event = torch.repeat_interleave(counts, output_size=n_hard)
-        first = counts.cumsum(0) - counts
-        rank = torch.arange(n_hard, device=device) - first[event]
-        places = torch.full((n_events, int(counts.max()) if n_events else 0), -1, device=device)
-        places[event, rank] = torch.arange(n_hard, device=device)
-        at = places.clamp(min=0)
-        # Sums over an event's particles so far, in float64, as it is a difference of long ones.
-        through = added.double().cumsum(0)
-        before_event = torch.cat([through.new_zeros(1, through.shape[1]), through])[first[event]]
-        missing = (totals[event] - (through - before_event)).to(totals.dtype)
-        states = self._begin(known, totals)[None]
-        heard = self._hear(particles, missing)
-        if n_hard:
-            filled = counts.nonzero()[:, 0]
-            packed = pack_padded_sequence(
-                heard[at[filled]], counts[filled].cpu(), batch_first=True, enforce_sorted=False
-            )
-            found, _ = self.memory(packed, states[:, filled].contiguous())
-            after, _ = pad_packed_sequence(found, batch_first=True)
-            of_all = after.new_zeros(after.shape[1], n_events, after.shape[2])
-            states = torch.cat([states, of_all.index_copy(1, filled, after.transpose(0, 1))])
-        # states[k, e]: after k particles of event e.
-        scores = torch.cat([particles[:, 0], particles.new_full((1,), HIGHEST)])
-        lowest = scores[torch.where(counts > 0, first + counts - 1, n_hard)]
-        ends = _Scores.of(self._scores(states[counts, torch.arange(n_events, device=device)]))
-        total = ends.log_below(lowest.new_full((), self.threshold), lowest)
-        if not n_hard:
-            return total
+        lists = _Lists.of(counts)
+        event, rank = lists.event, lists.rank
+        missing = (totals[event] - lists.running_sums(added)).to(totals.dtype)
+        states = self._states(lists, particles, missing, self._begin(known, totals))
+        scores = particles[:, 0]
+        lowest = lists.last_of(scores, HIGHEST)
+        left = n_particles - counts
+        end, _ = _rank(lowest.new_full(lowest.shape, self.threshold), lowest, left)
+        law = _Ranks.of(self._ranks(states[counts, torch.arange(len(counts), device=end.device)]))
+        total = torch.where(left > 0, law.log_below(end), 0.0)
         said = states[rank, event]
-        above = torch.where(rank == 0, HIGHEST, scores[:-1].roll(1))
-        law = _Scores.of(self._scores(said))
-        partners = at[event, :MOST_PARTNERS]
-        is_harder = torch.arange(partners.shape[1], device=device) < rank[:, None]
-        places_law = self._places(said, particles[:, 0], particles[partners], is_harder)
-        each = law.log_density(particles[:, 0], above)
-        each = each + places_law.log_density(particles[:, 1], particles[:, 2])
+        above = torch.where(rank == 0, HIGHEST, scores.roll(1))
+        place, log_slope = _rank(scores, above, n_particles[event] - rank)
+        each = _Ranks.of(self._ranks(said)).log_density(place) + log_slope
+        partners = lists.rows[event, :MOST_PARTNERS]
+        is_harder = torch.arange(partners.shape[1], device=rank.device) < rank[:, None]
+        where = self._places(said, scores, particles[partners], is_harder)
+        each = each + where.log_density(particles[:, 1], particles[:, 2])
         return total.index_add(0, event, each)
+
+    def _states(
+        self, lists: "_Lists", particles: Tensor, missing: Tensor, beginning: Tensor
+    ) -> Tensor:
+        """(most + 1, n_events, width): of each event, after so many of its particles."""
+        states = beginning[None]
+        if not len(particles):
+            return states
+        filled = lists.counts.nonzero()[:, 0]
+        heard = self._hear(particles, missing)[lists.rows[filled]]
+        lengths = lists.counts[filled].cpu()
+        packed = pack_padded_sequence(heard, lengths, batch_first=True, enforce_sorted=False)
+        found, _ = self.memory(packed, states[:, filled].contiguous())
+        after, _ = pad_packed_sequence(found)
+        of_all = after.new_zeros(len(after), *beginning.shape)
+        return torch.cat([states, of_all.index_copy(1, filled, after)])
 
     @torch.no_grad()
     def draw(
@@ -183,7 +192,8 @@ class HardBranch(nn.Module):
         while len(going):
             numbers = noise(going, rank)
             shares = torch.special.ndtr(numbers[:, :2])
-            scores = _Scores.of(self._scores(state)).quantile(shares[:, 0], above)
+            place = _Ranks.of(self._ranks(state)).drawn(shares[:, 0], numbers[:, 2])
+            scores = _of_rank(place, above, n_particles[going] - rank)
             goes_on = (scores > self.threshold) & (rank < n_particles[going])
             going, state, scores, numbers, shares, missing, harder = (
                 one[goes_on] for one in (going, state, scores, numbers, shares, missing, harder)
@@ -191,8 +201,8 @@ class HardBranch(nn.Module):
             partners = harder[:, :MOST_PARTNERS]
             exists = partners.new_ones(partners.shape[:2], dtype=torch.bool)
             law = self._places(state, scores, partners, exists)
-            place = law.quantile(shares[:, 1], numbers[:, 2:])
-            particles = torch.cat([scores[:, None], place], dim=1)
+            where = law.drawn(shares[:, 1], numbers[:, 3:])
+            particles = torch.cat([scores[:, None], where], dim=1)
             drawn.append(particles)
             events.append(going)
             missing = missing - adds(particles, going)
@@ -216,7 +226,7 @@ class HardBranch(nn.Module):
         inputs = torch.cat([_features(particles), (missing / _UNIT).asinh()], dim=1)
         return functional.silu(self.hear(inputs))
 
-    def _scores(self, state: Tensor) -> Tensor:
+    def _ranks(self, state: Tensor) -> Tensor:
         return self.score_out(functional.silu(self.score_hidden(state)))
 
     def _places(self, state: Tensor, scores: Tensor, partners: Tensor, exists: Tensor) -> "_Places":
@@ -258,7 +268,94 @@ class HardBranch(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Scores:
+class _Lists:
+    """Where the hard particles of each event stand, one event after the other.
+
+    Attributes:
+        counts: (n_events,) how many.
+        event: (n_hard,) whose each is.
+        rank: (n_hard,) how many of its event are before it.
+        first: (n_events,) row of the first.
+        rows: (n_events, most) rows of all; 0 where there is none.
+    """
+
+    counts: Tensor
+    event: Tensor
+    rank: Tensor
+    first: Tensor
+    rows: Tensor
+
+    @classmethod
+    def of(cls, counts: Tensor) -> "_Lists":
+        """From (n_events,) numbers of particles."""
+        total = int(counts.sum())
+        every = torch.arange(total, device=counts.device)
+        event = torch.repeat_interleave(counts, output_size=total)
+        first = counts.cumsum(0) - counts
+        rank = every - first[event]
+        most = int(counts.max()) if len(counts) else 0
+        rows = torch.zeros(len(counts), most, dtype=torch.int64, device=counts.device)
+        rows[event, rank] = every
+        return cls(counts, event, rank, first, rows)
+
+    def running_sums(self, added: Tensor) -> Tensor:
+        """(n_hard, k) sums of (n_hard, k) over each particle and those of its event before it.
+
+        In float64, as they are differences of sums over all events.
+        """
+        through = added.double().cumsum(0)
+        before = torch.cat([through.new_zeros(1, through.shape[1]), through])
+        return through - before[self.first[self.event]]
+
+    def last_of(self, values: Tensor, otherwise: float) -> Tensor:
+        """(n_events,) of the last of each event; otherwise, where it has none."""
+        more = torch.cat([values, values.new_full((1,), otherwise)])
+        return more[torch.where(self.counts > 0, self.first + self.counts - 1, len(values))]
+
+
+def _rank(score: Tensor, above: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
+    """Where a score lies in the law of the highest of so many independent particles below another.
+
+    Args:
+        score: (n,).
+        above: (n,) the score before it.
+        left: (n,) how many particles are below that.
+
+    Returns:
+        (n,) normal score of the probability that all of them are below score, and the logarithm of
+        how fast it rises with score.
+    """
+    score, above = score.double(), above.double()
+    log_below = torch.special.log_ndtr(score)
+    log_share = (left * (log_below - torch.special.log_ndtr(above))).clamp(max=_LOG_SAME)
+    place = _ndtri_of_log(log_share)
+    slope_of_place = (place.square() - score.square()) / 2
+    log_slope = left.clamp(min=1).log() + log_share - log_below + slope_of_place
+    return place.float(), log_slope.float()
+
+
+def _of_rank(place: Tensor, above: Tensor, left: Tensor) -> Tensor:
+    """The score that lies there; the inverse of _rank."""
+    log_share = torch.special.log_ndtr(place.double()) / left.clamp(min=1)
+    return _ndtri_of_log(log_share + torch.special.log_ndtr(above.double())).to(place.dtype)
+
+
+def _ndtri_of_log(log_share: Tensor) -> Tensor:
+    """Normal score of a probability that is given by its logarithm, near 1 too."""
+    upper = -torch.special.ndtri(-torch.expm1(log_share))
+    lower = torch.special.ndtri(log_share.exp())
+    found = torch.where(log_share > -math.log(2), upper, lower)
+    return found.clamp(-_FARTHEST, _FARTHEST)
+
+
+def _part(log_weight: Tensor, share: Tensor) -> Tensor:
+    """(n, 1) which part of (n, k) mixtures (n,) even numbers choose."""
+    through = log_weight.exp().cumsum(1)
+    return (through < share[:, None] * through[:, -1:]).sum(1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class _Ranks:
     """A mixture of normal laws, each (n, k)."""
 
     log_weight: Tensor
@@ -266,34 +363,26 @@ class _Scores:
     log_width: Tensor
 
     @classmethod
-    def of(cls, said: Tensor) -> "_Scores":
+    def of(cls, said: Tensor) -> "_Ranks":
         """(n, 3 k) from the network."""
         logit, mean, log_width = said.float().unflatten(1, (-1, 3)).unbind(2)
         return cls(logit.log_softmax(1), mean, log_width.clamp(*_LOG_WIDTHS))
 
-    def log_below(self, score: Tensor, above: Tensor) -> Tensor:
-        """(n,) logarithm of the probability to be below score, of what is below above."""
-        return self._log_share(score.expand_as(above)) - self._log_share(above)
-
-    def log_density(self, score: Tensor, above: Tensor) -> Tensor:
-        """(n,) logarithm of the density at score, of what is below above."""
-        z = (score[:, None] - self.mean) * (-self.log_width).exp()
-        parts = self.log_weight - self.log_width - z.square() / 2 - _LOG_ROOT
-        return parts.logsumexp(1) - self._log_share(above)
-
-    def quantile(self, share: Tensor, above: Tensor) -> Tensor:
-        """(n,) score below which lies this share of what is below above; by halving."""
-        wanted = share.log() + self._log_share(above)
-        low, high = torch.full_like(above, -HIGHEST), above
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            is_low = self._log_share(middle) < wanted
-            low, high = torch.where(is_low, middle, low), torch.where(is_low, high, middle)
-        return low
-
-    def _log_share(self, score: Tensor) -> Tensor:
-        z = (score[:, None] - self.mean) * (-self.log_width).exp()
+    def log_below(self, place: Tensor) -> Tensor:
+        """(n,) logarithm of the probability to be below (n,) places."""
+        z = (place[:, None] - self.mean) * (-self.log_width).exp()
         return (self.log_weight + torch.special.log_ndtr(z)).logsumexp(1)
+
+    def log_density(self, place: Tensor) -> Tensor:
+        """(n,) logarithm of the density at (n,) places."""
+        z = (place[:, None] - self.mean) * (-self.log_width).exp()
+        return (self.log_weight - self.log_width - z.square() / 2).logsumexp(1) - _LOG_ROOT
+
+    def drawn(self, share: Tensor, number: Tensor) -> Tensor:
+        """(n,) places from (n,) even numbers and (n,) normal ones."""
+        part = _part(self.log_weight, share)
+        mean, log_width = (one.gather(1, part)[:, 0] for one in (self.mean, self.log_width))
+        return mean + log_width.exp() * number
 
 
 @dataclass(frozen=True)
@@ -316,10 +405,9 @@ class _Places:
         parts = self.log_weight - self.log_eta_width - along.square() / 2 - self.log_phi_width
         return (parts + log_around).logsumexp(1) - 2 * _LOG_ROOT
 
-    def quantile(self, share: Tensor, numbers: Tensor) -> Tensor:
+    def drawn(self, share: Tensor, numbers: Tensor) -> Tensor:
         """(n, 2) score of eta and phi from (n,) even numbers and (n, 2) normal ones."""
-        through = self.log_weight.exp().cumsum(1)
-        part = (through < share[:, None] * through[:, -1:]).sum(1, keepdim=True)
+        part = _part(self.log_weight, share)
         eta, log_eta_width, phi, log_phi_width = (
             one.gather(1, part)[:, 0]
             for one in (self.eta, self.log_eta_width, self.phi, self.log_phi_width)

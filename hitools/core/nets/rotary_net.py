@@ -168,6 +168,7 @@ class RotaryNet(nn.Module):
         return self.hard.log_likelihood(
             torch.stack([x[:, 0], x[:, 1], phi], dim=1),
             torch.bincount(event, minlength=len(events)),
+            layout.n_particles,
             torch.cat([self._oriented(events), events[:, N_EVENT:]], dim=1),
             self.representation.totals(events, layout.n_particles),
             self.representation.contributions(x, turn[event]),

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import integrate, stats
+from scipy import stats
 
 from hitools.core.nets import hard_branch
 from hitools.core.nets.hard_branch import HardBranch, hardest_first
@@ -20,8 +20,8 @@ def branch(seed: int, size: float = 0.3) -> HardBranch:
     with torch.no_grad():
         for weight in found.parameters():
             weight.add_(size * torch.randn_like(weight) * weight.abs().mean().clamp(min=0.1))
-        # Hard particles are likely, so that a sample has many.
-        found.score_out.bias.view(-1, 3)[:, 1] += 2
+        # Some more than of independent particles, so that a sample has many.
+        found.score_out.bias.view(-1, 3)[:, 1] += 0.3
     return found.eval()
 
 
@@ -51,8 +51,10 @@ def drawn(model: HardBranch, n: int, seed: int = 1, most: int = 100):
 
 def log_likelihood(model: HardBranch, particles, counts) -> torch.Tensor:
     known, totals = given(len(counts))
+    n_particles = torch.full_like(counts, 100)
+    added = adds(particles, counts)
     with torch.no_grad():
-        return model.log_likelihood(particles, counts, known, totals, adds(particles, counts))
+        return model.log_likelihood(particles, counts, n_particles, known, totals, added)
 
 
 def test_what_is_drawn_has_the_density_that_is_said():
@@ -64,7 +66,7 @@ def test_what_is_drawn_has_the_density_that_is_said():
     other = branch(1)
     with torch.no_grad():
         for weight in other.parameters():
-            weight.add_(0.03 * torch.randn_like(weight))
+            weight.add_(0.06 * torch.randn_like(weight))
     particles, counts = drawn(one, 20_000)
     assert counts.float().mean() > 1
     assert counts.max() > 6
@@ -81,27 +83,47 @@ def test_what_is_drawn_has_the_density_that_is_said():
         assert found == pytest.approx(expected, abs=0.02)
 
 
-def test_scores_are_a_normal_mixture_cut_off_above():
-    said = torch.randn(1, 9, generator=torch.Generator().manual_seed(3))
-    law = hard_branch._Scores.of(said)
-    weights, means, widths = (
-        one[0].numpy() for one in (law.log_weight.exp(), law.mean, law.log_width.exp())
-    )
+def test_untrained_it_draws_independent_particles():
+    """Their number is binomial, their scores are normal ones above the threshold, placed evenly."""
+    torch.manual_seed(2)
+    model = HardBranch(N_KNOWN, N_SUMS, WIDTH, THRESHOLD)
+    with torch.no_grad():
+        model.score_out.weight.zero_()
+        model.broad_out.weight.zero_()
+        model.partner_out.bias.view(-1, 4)[:, 0] = -50  # no particle draws another
+    particles, counts = drawn(model, 20_000, most=150)
+    expected = stats.binom(150, stats.norm.sf(THRESHOLD))
+    found = np.bincount(counts, minlength=20)[:20] / 20_000
+    np.testing.assert_allclose(found, expected.pmf(np.arange(20)), atol=0.012)
+    score, eta, phi = particles.numpy().T
+    above = stats.truncnorm(THRESHOLD, np.inf)
+    assert stats.kstest(score, above.cdf).pvalue > 1e-3
+    assert stats.kstest(eta, "norm").pvalue > 1e-3
+    assert stats.kstest(phi, stats.uniform(-np.pi, 2 * np.pi).cdf).statistic < 0.02
 
-    def cdf(score):
-        return float((weights * stats.norm.cdf(score, means, widths)).sum())
 
-    above = torch.tensor([2.5])
-    assert float(law.log_below(torch.tensor(1.0), above)) == pytest.approx(
-        math.log(cdf(1.0) / cdf(2.5)), abs=1e-5
+@pytest.mark.parametrize("left", [1, 40, 10_000])
+def test_a_score_and_its_place_among_independent_particles(left):
+    """Against the law of the highest of so many, by scipy; in the far tail too."""
+    above, score = np.array([8.0, 3.0, 3.0, 4.1]), np.array([2.5, 2.1, 2.99, 3.9])
+    number = torch.full((4,), left)
+    place, log_slope = hard_branch._rank(
+        torch.from_numpy(score).float(), torch.from_numpy(above).float(), number
     )
-    total, _ = integrate.quad(
-        lambda s: float(law.log_density(torch.tensor([s]), above).exp()), -12, 2.5, limit=200
+    share = np.exp(left * (stats.norm.logcdf(score) - stats.norm.logcdf(above)))
+    expected = np.where(share > 1e-300, stats.norm.ppf(share), -30)
+    some = share > 1e-12
+    np.testing.assert_allclose(place[some], expected[some], atol=2e-2)
+    step = 1e-4
+    higher, lower = (
+        hard_branch._rank(torch.from_numpy(score + h), torch.from_numpy(above), number)[0].double()
+        for h in (step, -step)
     )
-    assert total == pytest.approx(1, abs=1e-4)
-    for share in (0.001, 0.3, 0.999):
-        found = float(law.quantile(torch.tensor([share]), above))
-        assert cdf(found) / cdf(2.5) == pytest.approx(share, rel=1e-3)
+    slope = ((higher - lower) / (2 * step)).numpy()
+    inside = some & (score < above - 2 * step)
+    np.testing.assert_allclose(log_slope.exp()[inside], slope[inside], rtol=0.03)
+    back = hard_branch._of_rank(place, torch.from_numpy(above).float(), number)
+    np.testing.assert_allclose(back[some], score[some], atol=1e-3)
 
 
 def test_places_are_a_density_on_the_cylinder():
@@ -130,14 +152,22 @@ def test_an_event_does_not_notice_others():
     for k in range(40):
         mine = particles[starts[k] : starts[k] + counts[k]]
         with torch.no_grad():
+            one = slice(k, k + 1)
             alone = model.log_likelihood(
-                mine, counts[k : k + 1], known[k : k + 1], totals[k : k + 1], adds(mine, counts)
+                mine,
+                counts[one],
+                torch.tensor([100]),
+                known[one],
+                totals[one],
+                adds(mine, counts),
             )
         torch.testing.assert_close(alone, whole[k : k + 1], rtol=1e-4, atol=1e-4)
 
 
 def test_drawing_keeps_to_the_threshold_the_order_and_the_number_of_particles():
     model = branch(5)
+    with torch.no_grad():
+        model.score_out.bias.view(-1, 3)[:, 1] += 4
     particles, counts = drawn(model, 300, most=3)
     assert counts.max() == 3
     assert particles[:, 0].min() >= THRESHOLD
@@ -179,8 +209,9 @@ def test_it_learns_the_core_of_a_jet_from_a_few_thousand_events():
     nothing = torch.zeros(128, N_KNOWN), torch.zeros(128, N_SUMS)
     for _ in range(300):
         particles = events(128)
+        two, of_many = torch.full((128,), 2), torch.full((128,), 50)
         loss = -model.log_likelihood(
-            particles, torch.full((128,), 2), *nothing, torch.zeros(256, N_SUMS)
+            particles, two, of_many, *nothing, torch.zeros(256, N_SUMS)
         ).mean()
         optimiser.zero_grad()
         loss.backward()
