@@ -8,7 +8,7 @@ beyond rounding, and a part of a sample can be made without the rest.
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from hitools.core.batch import EventBatch, runs_by_budget
 from hitools.core.budget import Budget
 from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.errors import InputError
+from hitools.core.event_particles import EventParticles
 from hitools.core.features import EVENT_INDEX, Float32Array, IntArray, particle_features
 from hitools.core.modelfolder import ModelConfig
 from hitools.core.nets.hard_branch import N_NOISE
@@ -259,13 +260,13 @@ class Generator:
         offsets = np.concatenate([[0], np.cumsum(counts)])
         all_of_them = self._to_draw(index, events, offsets)
 
-        def means(some: _Particles) -> Tensor:
+        def means(some: EventParticles) -> Tensor:
             return some.mean(self._network_velocity(some, self._noise(some), 1.0))
 
         found = self._in_passes(means, all_of_them)
         return all_of_them.given, all_of_them.counts, all_of_them.hard_sums, found
 
-    def _to_draw(self, index: IntArray, events: Float32Array, offsets: IntArray) -> "_Particles":
+    def _to_draw(self, index: IntArray, events: Float32Array, offsets: IntArray) -> EventParticles:
         """What particles of these events are to be drawn, after their hard ones are."""
         given = self.given(index, events)
         number = torch.from_numpy(index).to(self._device)
@@ -275,14 +276,14 @@ class Generator:
         if not isinstance(model, RotaryNet) or model.hard is None:
             n_known = torch.zeros_like(counts)
             known = given.new_zeros(0, representation.n_particle_features)
-            return _Particles(number, given, host_offsets, counts, known, n_known, given[:, :0])
+            return EventParticles(number, given, host_offsets, counts, known, n_known, given[:, :0])
         key = NoiseKey.of(self._sampling.seed, "sampled hard")
         known, n_known = model.draw_hard(
             given,
             counts,
             lambda some, rank: normals(key, number[some], torch.full_like(some, rank), N_NOISE),
         )
-        return _Particles(
+        return EventParticles(
             number,
             given,
             host_offsets,
@@ -292,7 +293,9 @@ class Generator:
             model.hard_sums(known, n_known, given),
         )
 
-    def _in_passes(self, work: Callable[["_Particles"], Tensor], events: "_Particles") -> Tensor:
+    def _in_passes(
+        self, work: Callable[[EventParticles], Tensor], events: EventParticles
+    ) -> Tensor:
         """What work makes of the events, put together, in passes within the budget."""
         results: list[Tensor] = []
         start = 0
@@ -331,7 +334,7 @@ class Generator:
         )
         return torch.cat([z, coarse], dim=1)
 
-    def _solve(self, steps: int, some: "_Particles") -> Tensor:
+    def _solve(self, steps: int, some: EventParticles) -> Tensor:
         """(n_total, columns) particles in model space: those that were known, and samples."""
         sampling = self._sampling
         width = self._representation.n_particle_features
@@ -352,107 +355,12 @@ class Generator:
         )
         return some.joined(drawn)
 
-    def _noise(self, some: "_Particles") -> Tensor:
+    def _noise(self, some: EventParticles) -> Tensor:
         key = NoiseKey.of(self._sampling.seed, "sampled particles")
         return normals(key, some.event, some.row, self._representation.n_particle_features)
 
-    def _network_velocity(self, some: "_Particles", x: Tensor, t: float) -> Tensor:
+    def _network_velocity(self, some: EventParticles, x: Tensor, t: float) -> Tensor:
         with self._autocast():
             time = torch.tensor(t, device=self._device)
             velocity = self._model.particle_velocity(some.joined(x), time, some.given, some.offsets)
-        return velocity.float()[~some.is_known] if len(some.known) else velocity.float()
-
-
-@dataclass(frozen=True)
-class _Particles:
-    """The particles of some events, which go through the network together.
-
-    Those that are known, as they were drawn before, come first in their event.
-
-    Attributes:
-        number: (n_events,) of the events.
-        given: (n_events, n_given) what particles are sampled given.
-        offsets: (n_events + 1,) int64 on the host.
-        counts: (n_events,) particles of each event.
-        known: (n_known_in_all, columns) particles in model space.
-        n_known: (n_events,) how many of them each event has.
-        hard_sums: (n_events, n_hard_sums) what they add to the sums.
-    """
-
-    number: Tensor
-    given: Tensor
-    offsets: Tensor
-    counts: Tensor
-    known: Tensor
-    n_known: Tensor
-    hard_sums: Tensor
-
-    def __len__(self) -> int:
-        """Number of events."""
-        return len(self.number)
-
-    def __getitem__(self, some: slice) -> "_Particles":
-        """Some events in a row."""
-        start, stop, _ = some.indices(len(self))
-        before, here = int(self.n_known[:start].sum()), int(self.n_known[some].sum())
-        return _Particles(
-            self.number[some],
-            self.given[some],
-            self.offsets[start : stop + 1] - self.offsets[start],
-            self.counts[some],
-            self.known[before : before + here],
-            self.n_known[some],
-            self.hard_sums[some],
-        )
-
-    @cached_property
-    def _place(self) -> tuple[Tensor, Tensor]:
-        """(n_total,) of all particles: which event is theirs, and where in it they are."""
-        total = int(self.offsets[-1])
-        which = torch.repeat_interleave(self.counts, output_size=total)
-        starts = self.offsets[:-1].to(self.counts.device)
-        return which, torch.arange(total, device=which.device) - starts[which]
-
-    @cached_property
-    def is_known(self) -> Tensor:
-        """(n_total,) of all particles."""
-        which, place = self._place
-        return place < self.n_known[which]
-
-    @cached_property
-    def _which(self) -> Tensor:
-        """(n_drawn,) place among these events of each particle's that is to be drawn."""
-        which, _ = self._place
-        return which[~self.is_known] if len(self.known) else which
-
-    @cached_property
-    def event(self) -> Tensor:
-        """(n_drawn,) number of the event of each particle that is to be drawn."""
-        return self.number[self._which]
-
-    @cached_property
-    def row(self) -> Tensor:
-        """(n_drawn,) its place among those of its event."""
-        _, place = self._place
-        if not len(self.known):
-            return place
-        return place[~self.is_known] - self.n_known[self._which]
-
-    def joined(self, drawn: Tensor) -> Tensor:
-        """(n_drawn, features) particles and those that are known: (n_total, columns)."""
-        columns = self.known.shape[1]
-        if columns == drawn.shape[1]:
-            return drawn
-        found = drawn.new_zeros(len(self.is_known), columns)
-        found[self.is_known] = self.known
-        found[~self.is_known, : drawn.shape[1]] = drawn
-        return found
-
-    def spread(self, values: Tensor) -> Tensor:
-        """Hand each particle its event's row: (n_events, k) to (n_drawn, k)."""
-        return values[self._which]
-
-    def mean(self, values: Tensor) -> Tensor:
-        """Of the particles of each event, (n_drawn, k) to (n_events, k)."""
-        sums = values.new_zeros(len(self), values.shape[1]).index_add(0, self._which, values)
-        return sums / (self.counts - self.n_known).clamp(min=1)[:, None]
+        return velocity.float()[some.to_draw]
