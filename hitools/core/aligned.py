@@ -59,7 +59,7 @@ class Aligned:
         events: maps of the EVENT_SCORES that do not depend on n_particles.
         within: maps of WITHIN_N given the score of n_particles; q_along holds the one of |Q|.
         pt: map of ln pT.
-        eta: map of eta.
+        eta: map of eta, of particles that are not hard.
         limits: lowest and highest value of the count columns, b and mean_pt in the training events.
         eta_max: |eta| limit of the selection.
         pt_min: lowest pT in GeV/c: of the selection or, where that is lower, the lowest seen.
@@ -146,18 +146,21 @@ class Aligned:
             if name != "q_along"
         } | {"q_along": ConditionalMap.fit(length.numpy(), given, "rayleigh")}
         pt_rms = math.sqrt(float(np.mean(pt**2)))
-        eta_map = QuantileMap.fit(eta)
+        pt_map = QuantileMap.fit(np.log(pt))
+        # Of what the network denoises: hard particles have another spectrum of eta.
+        scores = pt_map.encode(torch.from_numpy(np.log(pt))).numpy()
+        eta_map = QuantileMap.fit(eta if hard_from is None else eta[scores < hard_from])
         sums = SliceSums(slice_harmonics) if slice_harmonics else SliceSums()
         coarse = []
         for rows, places in zip(particles, offsets, strict=True):
             pt_here, eta_here, phi_here = torch.from_numpy(rows).unbind(1)
-            scores = eta_map.encode(eta_here)
+            eta_scores = eta_map.encode(eta_here)
             where = torch.from_numpy(places)
-            coarse.append(sums.of_particles(scores, pt_here / pt_rms, phi_here, where))
+            coarse.append(sums.of_particles(eta_scores, pt_here / pt_rms, phi_here, where))
         return cls(
             events=maps,
             within=within,
-            pt=QuantileMap.fit(np.log(pt)),
+            pt=pt_map,
             eta=eta_map,
             limits={
                 name: (
