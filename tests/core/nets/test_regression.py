@@ -132,14 +132,13 @@ def test_particles_that_are_known_contribute_what_they_are(scaling, oo):
     torch.testing.assert_close(found.expected, exact, rtol=1e-2, atol=5e-3)
 
 
-def test_hard_particles_are_known_at_any_time_and_others_do_not_notice(scaling):
+def test_hard_particles_are_known_at_any_time_and_others_do_not_notice(oo):
     """They add what they add, and nothing moves them; what is said of others is of these alone."""
     x = torch.cat([noised(COUNTS), torch.zeros(sum(COUNTS), 1)], dim=1)
     x[[0, 5, 6], 4] = 1
     x[[0, 5, 6], 0] = torch.tensor([2.0, 3.5, 1.6])
     hard = x[:, 4] > 0
-    if scaling.hard_from is None:
-        return
+    scaling = Aligned.fit([oo], hard_from=1.5, eta_max=2.5)
     for time in (torch.full((len(COUNTS), 1), 0.6), torch.tensor(0.6)):
         layout = Layout.from_offsets(offsets_of(COUNTS), x.device)
         psi = torch.linspace(-1.5, 1.5, len(COUNTS))
