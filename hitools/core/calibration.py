@@ -25,7 +25,7 @@ SEED: Final = 987_654_321
 """Of the events that are measured: none that a user is likely to take."""
 
 N_FIRST: Final = 3000
-"""Events to fit the first velocity on: some 40 for each coefficient of the default's slices."""
+"""Events to fit the first velocity on: some 25 for each coefficient of the default preset."""
 
 
 def calibrate(

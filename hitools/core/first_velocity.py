@@ -3,8 +3,9 @@
 At t = 1 a noised particle says nothing of what it will become, so all particles of an event have
 the same velocity: minus the mean of the particles that its scores promise. A trained network knows
 it, but works it out from every particle again, at a quarter of the cost of four steps. Here it is
-linear in the scores of the event vector, and in all scores over the root of the number of
-particles, as sums are over their number; measured once on the network itself.
+linear in the scores of the event vector, in all scores over the root of the number of particles, as
+sums are over their number, and in what hard particles that are known add to the sums, over that
+number; measured once on the network itself.
 """
 
 from collections.abc import Mapping
