@@ -2,8 +2,8 @@
 
 Event k is a function of the seed and k alone: its noise is, and the network treats every event as
 if it were alone. So neither the size of a block nor the number of processes shows in a sample
-beyond rounding, and a part of a sample can be made without the rest. A hard particle is also a choice
-between laws, which rounding turns where a random number lies within it of the border.
+beyond rounding, and a part of a sample can be made without the rest. A hard particle is also a
+choice between laws, which rounding turns where a random number lies within it of the border.
 """
 
 from collections.abc import Callable, Iterator
