@@ -2,8 +2,8 @@
 
     python benchmarks/slices.py MODEL REFERENCE.h5 [-n EVENTS] [--json]
 
-Draws event vectors and slices, without particles, and takes those of as many events of REFERENCE
-(events that no training saw). Boosted trees are trained on the scores of half of both; their AUC on
+Draws event vectors, hard particles and slices, without the others, and takes those of as many events of REFERENCE
+(events that no training saw). Boosted trees are trained on the scores of half of both, and on the sums of hard particles; their AUC on
 the other half is 0.5 where the two cannot be told apart. For each sum with a direction, the mean
 product of the vectors of slices that lie two or more apart, a particle pair (as in c_k{2} with a
 gap), and for the particles the variance of the whole event's vector less that of a random walk,
@@ -25,7 +25,6 @@ from torch import Tensor
 
 from hitools.core.aligned import Aligned
 from hitools.core.errors import InputError
-from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.features import EVENT_INDEX
 from hitools.core.format.concatenation import Concatenation
 from hitools.core.generator import Generator, Sampling
@@ -45,7 +44,7 @@ class Drawn:
     """Of events, before their particles.
 
     Attributes:
-        scores: (n_events, 9 + n_coarse).
+        scores: (n_events, 9 + n_coarse + n_hard_sums).
         sums: (n_events, N_SLICES, n_names), as particles are made to add up to.
     """
 
@@ -58,43 +57,52 @@ def drawn(network: Network, config: ModelConfig, n_events: int) -> Drawn:
     generator = Generator(
         network, config, Sampling(seed=SEED, **config.sampling), torch.device("cpu")
     )
-    scores, vectors = [], []
+    representation = _with_slices(config, "the model")
+    found = []
     for start in range(0, n_events, BLOCK):
         index = np.arange(start, min(start + BLOCK, n_events))
         events, _ = generator.draw_vectors(index, np.zeros_like(index))
-        vectors.append(torch.from_numpy(events))
+        counts = events[:, EVENT_INDEX["n_particles"]].astype(np.int64)
         with torch.no_grad():
-            scores.append(generator.given(index, events))
-    representation = _with_slices(config, "the model")
-    return _with_sums(representation, torch.cat(scores), torch.cat(vectors))
+            made = generator.to_draw(index, events, np.concatenate([[0], counts.cumsum()]))
+        found.append(_with_sums(representation, made.given, made.counts, made.hard_sums))
+    return _joined(found)
 
 
 def real(representation: Aligned, path: str, n_events: int) -> Drawn:
     """Of the first events of a file."""
-    scores: list[Tensor] = []
-    vectors: list[Tensor] = []
+    found: list[Drawn] = []
     missing = n_events
     with Concatenation((path,)) as batches:
         for batch in batches:
             some = batch.take(batch.n_particles > 0)[:missing]
             arrays = (some.events, some.particles, some.offsets)
-            events, particles, offsets = (torch.from_numpy(np.asarray(one)) for one in arrays)
-            scores.append(representation.encode(events, particles, offsets)[0].float())
-            vectors.append(events)
+            z, x = representation.encode(*(torch.from_numpy(np.asarray(one)) for one in arrays))
+            counts = torch.from_numpy(some.n_particles)
+            event = torch.repeat_interleave(counts)
+            of_hard = representation.hard_sums(x, z, event)[:, : representation.n_hard_sums]
+            found.append(_with_sums(representation, z.float(), counts, of_hard.float()))
             missing -= len(some)
             if not missing:
                 break
     if missing:
         raise InputError(f"{path}: {n_events - missing} events with particles, {n_events} expected")
-    return _with_sums(representation, torch.cat(scores), torch.cat(vectors))
+    return _joined(found)
 
 
-def _with_sums(representation: Aligned, scores: Tensor, events: Tensor) -> Drawn:
-    column = {name: events[:, i] for name, i in EVENT_INDEX.items()}
-    q = torch.hypot(column["q_x"], column["q_y"])
-    coarse = scores[:, len(EVENT_SCORES) :]
-    sums = representation.slices.decode(coarse, column["n_particles"], column["mean_pt"], q)
-    return Drawn(scores, sums)
+def _with_sums(
+    representation: Aligned, scores: Tensor, n_particles: Tensor, of_hard: Tensor
+) -> Drawn:
+    """With what hard particles add to the sums: to be told apart, they are part of the scores."""
+    sums_of = representation.slices.sums
+    added = of_hard if of_hard.shape[1] else scores.new_zeros(len(scores), len(representation.known))
+    totals = representation.totals(scores, n_particles, added)[:, : sums_of.n_features]
+    sums = totals.unflatten(1, (N_SLICES, -1)) * totals.new_tensor(sums_of.scales)
+    return Drawn(torch.cat([scores, of_hard], dim=1), sums)
+
+
+def _joined(parts: list[Drawn]) -> Drawn:
+    return Drawn(torch.cat([one.scores for one in parts]), torch.cat([one.sums for one in parts]))
 
 
 def auc(one: Tensor, other: Tensor) -> tuple[float, float]:

@@ -65,7 +65,7 @@ class Aligned:
         pt_min: lowest pT in GeV/c: of the selection or, where that is lower, the lowest seen.
         pt_max: highest possible pT, by the beam energy's order: ten times the highest seen.
         eta_scale: typical size of eta.
-        slices: maps of the sums in slices of eta.
+        slices: maps of the sums in slices of eta, over particles that are not hard.
         generated: maps of the scores of pT and eta as the trained network hands them out to normal
             ones (calibration.py); None where these were not measured.
         hard_from: score of pT from which on particles are hard: they are drawn before the others,
@@ -156,7 +156,14 @@ class Aligned:
             pt_here, eta_here, phi_here = torch.from_numpy(rows).unbind(1)
             eta_scores = eta_map.encode(eta_here)
             where = torch.from_numpy(places)
-            coarse.append(sums.of_particles(eta_scores, pt_here / pt_rms, phi_here, where))
+            rest = torch.ones_like(pt_here, dtype=torch.bool)
+            if hard_from is not None:
+                rest = pt_map.encode(pt_here.log()) < hard_from
+            coarse.append(
+                sums.of_particles(
+                    eta_scores[rest], pt_here[rest] / pt_rms, phi_here[rest], _offsets_of(rest, where)
+                )
+            )
         return cls(
             events=maps,
             within=within,
@@ -228,13 +235,14 @@ class Aligned:
         phi = particles[:, PARTICLE_INDEX["phi"]] - psi
         pt = particles[:, PARTICLE_INDEX["pt"]]
         eta = self.eta.encode(particles[:, PARTICLE_INDEX["eta"]])
-        from_afar = self.slices.encode(eta, pt, phi, offsets)
         score = self.pt.encode(pt.log())
         columns = [eta, CIRCLE * phi.cos(), CIRCLE * phi.sin()]
+        rest = torch.ones_like(score, dtype=torch.bool)
         if self.hard_from is not None:
-            hard = score >= self.hard_from
-            score = torch.where(hard, score, below.among_lower(score, self.hard_from))
-            columns.append(hard.to(score.dtype))
+            rest = score < self.hard_from
+            score = torch.where(rest, below.among_lower(score, self.hard_from), score)
+            columns.append((~rest).to(score.dtype))
+        from_afar = self.slices.encode(eta[rest], pt[rest], phi[rest], _offsets_of(rest, offsets))
         z = torch.cat([self.encode_events(events), from_afar], dim=1)
         return z, torch.stack([score, *columns], dim=1)
 
@@ -421,22 +429,52 @@ class Aligned:
         factors = self.eta_factors(x[:, 1]), pt, self.phi_factors(phi, psi)
         return self.known.contributions(*factors)
 
+    def hard_sums(self, x: Tensor, z: Tensor, event: Tensor) -> Tensor:
+        """(n_events, n_sums) what the hard ones of particles add to the sums of their events.
+
+        Args:
+            x: (n, 4 or 5) particles in model space.
+            z: (n_events, features) scores of event vectors.
+            event: (n,) whose each particle is.
+        """
+        rows = is_hard(x).nonzero()[:, 0]
+        event = event[rows]
+        added = self.contributions(x[rows], self.turn_of(z)[event])
+        return added.new_zeros(len(z), added.shape[1]).index_add(0, event, added)
+
     def turn_of(self, z: Tensor) -> Tensor:
         """(n_events,) psi_2, by which events are turned in the laboratory."""
         along, across = z[:, EVENT_SCORES.index("q_along")], z[:, EVENT_SCORES.index("q_across")]
         return torch.atan2(across, along) / 2
 
-    def totals(self, z: Tensor, n_particles: Tensor) -> Tensor:
-        """What an event's scores say of each of the sums, (n_events, n_sums)."""
+    def whole_totals(self, z: Tensor, n_particles: Tensor) -> Tensor:
+        """What the scores of event vectors say of KnownSums.of_whole, (n_events, N_WHOLE)."""
         n = n_particles.to(z.dtype)
         means = self._within(z, n)
-        mean_pt = means["mean_pt"].exp()
-        length = means["q_along"] * n.sqrt() * mean_pt
-        slices = self.slices.decode(z[:, len(EVENT_SCORES) :], n, mean_pt, length)
+        sum_pt = n * means["mean_pt"].exp() / self.slices.pt_unit
+        q = means["q_along"] * sum_pt / n.sqrt().clamp(min=1)
         eta = n.sqrt() * means["mean_eta"] / self.eta_scale
         phi = n.sqrt() * means["mean_phi"] / _UNIFORM_STD
+        columns = [n, sum_pt, q, torch.zeros_like(q), eta, phi]
+        return torch.stack(columns, dim=1) / z.new_tensor(self.known.whole_scales)
+
+    def totals(self, z: Tensor, n_particles: Tensor, of_hard: Tensor) -> Tensor:
+        """What an event's scores and hard particles say of each of the sums, (n_events, n_sums).
+
+        Args:
+            z: (n_events, features) scores of event vectors and of slices.
+            n_particles: (n_events,) in all.
+            of_hard: (n_events, n_sums) what the hard ones of them add to the sums.
+        """
+        whole = self.whole_totals(z, n_particles)
+        left = (whole - self.known.of_whole(of_hard)) * z.new_tensor(self.known.whole_scales)
+        n = left[:, 0].clamp(min=0)
+        # What hard particles leave, at least the lowest pT of each of the others.
+        sum_pt = torch.maximum(left[:, 1], n * (self.pt_min / self.slices.pt_unit))
+        slices = self.slices.decode(z[:, len(EVENT_SCORES) :], n, sum_pt, left[:, 2:4])
         slices = slices / slices.new_tensor(self.slices.sums.scales)
-        return torch.cat([slices.flatten(1), eta[:, None], phi[:, None]], dim=1)
+        at = self.slices.sums.n_features
+        return torch.cat([slices.flatten(1) + of_hard[:, :at], whole[:, 4:]], dim=1)
 
     def to_dict(self) -> dict[str, Any]:
         """See Representation."""
@@ -484,6 +522,12 @@ def is_hard(x: Tensor) -> Tensor:
     if x.shape[1] == len(PARTICLE_SCORES):
         return torch.zeros_like(x[:, 0], dtype=torch.bool)
     return x[:, len(PARTICLE_SCORES)] > 0
+
+
+def _offsets_of(some: Tensor, offsets: Tensor) -> Tensor:
+    """(n_events + 1,) offsets of (n_total,) some of the particles alone."""
+    before = torch.cat([some.new_zeros(1, dtype=torch.int64), some.cumsum(0)])
+    return before[offsets.to(some.device)]
 
 
 def _on_host(values: Tensor) -> FloatArray:

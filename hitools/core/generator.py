@@ -1,4 +1,4 @@
-"""A trained model as an iterator of EventBatch: event vectors, then hard particles, then others.
+"""A trained model as an iterator of EventBatch: event vectors, hard particles, then all others.
 
 Event k is a function of the seed and k alone: its noise is, and the network treats every event as
 if it were alone. So neither the size of a block nor the number of processes shows in a sample
@@ -228,7 +228,7 @@ class Generator:
         order = np.argsort(-counts, kind="stable")
         index, events, counts = index[order], events[order], counts[order]
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        all_of_them = self._to_draw(index, events, offsets)
+        all_of_them = self.to_draw(index, events, offsets)
         steps, steps_of_small = self._sampling.steps, self._sampling.steps_of_small
         n_large = len(counts) if steps == steps_of_small else int((counts >= SMALL).sum())
         parts = [
@@ -259,7 +259,7 @@ class Generator:
         events, _ = self.draw_vectors(index, np.zeros_like(index))
         counts = np.rint(events[:, EVENT_INDEX["n_particles"]]).astype(np.int64)
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        all_of_them = self._to_draw(index, events, offsets)
+        all_of_them = self.to_draw(index, events, offsets)
 
         def means(some: EventParticles) -> Tensor:
             return some.mean(self._network_velocity(some, self._noise(some), 1.0))
@@ -267,31 +267,56 @@ class Generator:
         found = self._in_passes(means, all_of_them)
         return all_of_them.given, all_of_them.counts, all_of_them.hard_sums, found
 
-    def _to_draw(self, index: IntArray, events: Float32Array, offsets: IntArray) -> EventParticles:
+    def to_draw(self, index: IntArray, events: Float32Array, offsets: IntArray) -> EventParticles:
         """What particles of these events are to be drawn, after their hard ones are."""
-        given = self.given(index, events)
+        model, representation = self._model, self._representation
+        given = representation.encode_events(torch.from_numpy(events).to(self._device))
         number = torch.from_numpy(index).to(self._device)
         host_offsets = torch.from_numpy(offsets)
         counts = host_offsets.diff().to(self._device)
-        model, representation = self._model, self._representation
-        if not isinstance(model, RotaryNet) or model.hard is None:
-            n_known = torch.zeros_like(counts)
-            known = given.new_zeros(0, representation.n_particle_features)
-            return EventParticles(number, given, host_offsets, counts, known, n_known, given[:, :0])
+        n_known = torch.zeros_like(counts)
+        known = given.new_zeros(0, representation.n_particle_features)
+        of_hard = given[:, :0]
+        if isinstance(model, RotaryNet):
+            if model.hard is not None:
+                known, n_known = self._hard(model, number, given, counts)
+            event = torch.repeat_interleave(n_known, output_size=len(known))
+            of_hard = model.representation.hard_sums(known, given, event)
+            coarse = self._slices(model, number, given, of_hard)
+            given = torch.cat([given, coarse], dim=1)
+        of_hard = of_hard[:, : representation.n_hard_sums]
+        return EventParticles(number, given, host_offsets, counts, known, n_known, of_hard)
+
+    def _hard(
+        self, model: RotaryNet, number: Tensor, events: Tensor, counts: Tensor
+    ) -> tuple[Tensor, Tensor]:
         key = NoiseKey.of(self._sampling.seed, "sampled hard")
-        known, n_known = model.draw_hard(
-            given,
+        return model.draw_hard(
+            events,
             counts,
             lambda some, rank: normals(key, number[some], torch.full_like(some, rank), N_NOISE),
         )
-        return EventParticles(
-            number,
-            given,
-            host_offsets,
-            counts,
-            known,
-            n_known,
-            model.hard_sums(known, n_known, given),
+
+    def _slices(
+        self, model: RotaryNet, number: Tensor, events: Tensor, of_hard: Tensor
+    ) -> Tensor:
+        """(n_events, n_coarse) scores of the slices."""
+        sampling = self._sampling
+        width = self._representation.n_coarse_features
+        row = torch.zeros_like(number)
+        solver_key = NoiseKey.of(sampling.seed, "slice solver")
+
+        def velocity(coarse: Tensor, t: float) -> Tensor:
+            with self._autocast():
+                time = events.new_tensor(t)
+                return model.coarse_velocity(coarse, time, events, of_hard).float()
+
+        return SOLVERS[sampling.solver].solve(
+            velocity,
+            normals(NoiseKey.of(sampling.seed, "sampled slices"), number, row, width),
+            sampling.event_steps,
+            sampling.event_grid,
+            lambda step: normals(solver_key, number, row, width, step),
         )
 
     def _in_passes(
@@ -310,30 +335,6 @@ class Generator:
                 continue
             start = stop
         return torch.cat(results)
-
-    def given(self, index: IntArray, events: Float32Array) -> Tensor:
-        """(n_events, ...) what particles are sampled given: event scores and coarse features."""
-        sampling, model = self._sampling, self._model
-        z = self._representation.encode_events(torch.from_numpy(events).to(self._device))
-        if not isinstance(model, RotaryNet):
-            return z
-        width = self._representation.n_coarse_features
-        event = torch.from_numpy(index).to(self._device)
-        row = torch.zeros_like(event)
-        solver_key = NoiseKey.of(sampling.seed, "slice solver")
-
-        def velocity(coarse: Tensor, t: float) -> Tensor:
-            with self._autocast():
-                return model.coarse_velocity(coarse, z.new_tensor(t), z).float()
-
-        coarse = SOLVERS[sampling.solver].solve(
-            velocity,
-            normals(NoiseKey.of(sampling.seed, "sampled slices"), event, row, width),
-            sampling.event_steps,
-            sampling.event_grid,
-            lambda step: normals(solver_key, event, row, width, step),
-        )
-        return torch.cat([z, coarse], dim=1)
 
     def _solve(self, steps: int, some: EventParticles) -> Tensor:
         """(n_total, columns) particles in model space: those that were known, and samples."""

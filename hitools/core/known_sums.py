@@ -1,7 +1,7 @@
 """The sums over its particles that are known of an event before its particles are.
 
 Those in slices of eta (slices.py), whose totals agree with the event vector, and the sums of eta
-and of phi. A contribution to a sum is a product of a factor of eta, one of pT and one of phi, which
+and of phi. Of hard particles that are drawn before the others, the sums are known exactly. A contribution to a sum is a product of a factor of eta, one of pT and one of phi, which
 are independent of each other in a particle: the regression (nets/regression.py) lives on that.
 """
 
@@ -16,6 +16,9 @@ from hitools.core.slices import N_SLICES, SliceSums
 
 N_ETA: Final = N_SLICES + 2
 """Factors of eta: how much of a particle is in each slice, its eta, and 1."""
+
+N_WHOLE: Final = 6
+"""Sums that the event vector tells: n, sum pT, Q_x and Q_y from psi_2, eta, phi."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,23 @@ class KnownSums:
         """A typical contribution of a particle to each sum."""
         return (*(N_SLICES * self.slices.scales), 1.0, 1.0)
 
+    @cached_property
+    def whole_scales(self) -> tuple[float, ...]:
+        """The same for the sums of_whole."""
+        of_slice, q = self.slices.scales, self.slices.q_column
+        return (*of_slice[:2], *of_slice[q : q + 2], 1.0, 1.0)
+
     def __len__(self) -> int:
         """Number of sums."""
         return self.slices.n_features + 2
+
+    def of_whole(self, values: Tensor) -> Tensor:
+        """(n, N_WHOLE) sums over all slices of (n, len(self)): n, sum pT, Q, eta, phi."""
+        in_slices = values[:, : self.slices.n_features].unflatten(1, (N_SLICES, -1)).sum(1)
+        q = self.slices.q_column
+        return torch.cat(
+            [in_slices[:, :2], in_slices[:, q : q + 2], values[:, self.slices.n_features :]], dim=1
+        )
 
     def contributions(self, eta: Tensor, pt: Tensor, phi: Tensor) -> Tensor:
         """What particles with these factors add to each sum, in units of scales.

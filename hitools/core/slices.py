@@ -4,7 +4,8 @@ Between the event vector and the single particles lies a coarse picture: how man
 slice of eta holds, their pT, how hard they are, and their first harmonics in phi, weighted by each
 of these. These few numbers are nearly normal and quickly learnt; particles that are made to add up
 to them have the correlations between slices (flow, momentum balance) of real events, and only what
-happens inside a slice is left to the particles.
+happens inside a slice is left to the particles. Hard particles, which would make the tails of these
+numbers, are not among them where they are drawn before (nets/hard_branch.py).
 """
 
 import math
@@ -81,6 +82,11 @@ class SliceSums:
     def q_vector(self) -> int:
         """Which of vectors is Q of the event, part by part."""
         return self.vectors.index(("pt", Q_HARMONIC))
+
+    @property
+    def q_column(self) -> int:
+        """The first of its two columns among names."""
+        return self.n_scalars + 2 * self.q_vector
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -197,33 +203,33 @@ class Slices:
         scores = self.scalars.encode(scalars.flatten(1)).view_as(scalars)
         return _joined(scores, _stretched(vectors, self.lengths.encode)).flatten(1)
 
-    def decode(self, scores: Tensor, n_particles: Tensor, mean_pt: Tensor, q: Tensor) -> Tensor:
-        """Sums in slices, (n_events, N_SLICES, len(sums.names)), that agree with the event vector.
+    def decode(self, scores: Tensor, n_particles: Tensor, sum_pt: Tensor, q: Tensor) -> Tensor:
+        """Sums in slices, (n_events, N_SLICES, len(sums.names)), that agree with those of events.
 
-        What the slices add up to is made the event vector's: n_particles and sum pT by a common
-        factor, Q by shares in proportion to the particles.
+        What the slices add up to is made the event's: n_particles and sum pT by a common factor, Q
+        by shares in proportion to the particles.
 
         Args:
             scores: (n_events, sums.n_features).
             n_particles: (n_events,) particles of each event.
-            mean_pt: (n_events,) in GeV/c.
-            q: (n_events,) length of Q, in GeV/c.
+            sum_pt: (n_events,) in units of pt_unit.
+            q: (n_events, 2) Q along psi_2 and across, in the same.
         """
-        n, mean = n_particles[:, None], mean_pt[:, None] / self.pt_unit
+        n, total = n_particles[:, None], sum_pt[:, None]
+        mean = total / n.clamp(min=1)
         scalars, vectors = self.sums.split(scores.reshape(-1, N_SLICES, len(self.sums.names)))
         scalars = self.scalars.decode(scalars.flatten(1)).view_as(scalars)
         vectors = _stretched(vectors, self.lengths.decode)
         expected = n / N_SLICES
         counts = _adding_up_to(n, expected + scalars[:, :, 0] * expected.sqrt())
         root = (counts + _LEAST).sqrt()
-        sum_pt = _adding_up_to(n * mean, counts * mean + scalars[:, :, 1] * root)
+        in_slices = _adding_up_to(total, counts * mean + scalars[:, :, 1] * root)
         others = (scalars[:, :, 2:] * root[:, :, None]).clamp(min=0)
         vectors = vectors * root[:, :, None, None]
-        wanted = torch.stack([q / self.pt_unit, torch.zeros_like(q)], dim=1)
-        gap = wanted - vectors[:, :, self.sums.q_vector].sum(1)
+        gap = q - vectors[:, :, self.sums.q_vector].sum(1)
         share = (counts / n.clamp(min=1))[:, :, None]
         vectors[:, :, self.sums.q_vector] += share * gap[:, None]
-        return _joined(torch.cat([counts[:, :, None], sum_pt[:, :, None], others], 2), vectors)
+        return _joined(torch.cat([counts[:, :, None], in_slices[:, :, None], others], 2), vectors)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON: the maps slice by slice."""

@@ -9,9 +9,16 @@ from scipy import stats
 from scipy.interpolate import BSpline
 
 from hitools.core.aligned import Aligned, is_hard
+from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
 from hitools.core.event_scores import EVENT_SCORES
-from hitools.core.features import EVENT_COLUMNS, EVENT_INDEX, segment_sums, wrap_angle
+from hitools.core.features import (
+    EVENT_COLUMNS,
+    EVENT_INDEX,
+    PARTICLE_INDEX,
+    segment_sums,
+    wrap_angle,
+)
 from hitools.core.representations import representation_from_dict
 from hitools.core.slices import N_SLICES, SOFT_PT, SliceSums, shares
 from hitools.core.symmetry import orientations, turned
@@ -78,7 +85,9 @@ def test_particles_add_up_to_what_is_known_of_their_event(scaling, real):
     psi = np.repeat(real.event("psi_2"), real.n_particles)
     contributions = scaling.contributions(x, torch.from_numpy(psi)).numpy()
     sums = segment_sums(contributions, real.offsets)
-    totals = scaling.totals(z, torch.from_numpy(real.n_particles)).numpy()
+    of_hard = segment_sums(contributions * is_hard(x).numpy()[:, None], real.offsets)
+    n = torch.from_numpy(real.n_particles)
+    totals = scaling.totals(z, n, torch.from_numpy(of_hard)).numpy()
     assert np.abs((sums - totals) / spread[:, None])[several].max() < 0.05
     # The slices part the particles among them: together they hold what the event vector says.
     sums_of = scaling.slices.sums
@@ -109,6 +118,50 @@ def test_particles_add_up_to_what_is_known_of_their_event(scaling, real):
         by_hand = segment_sums(real.particle(name), real.offsets)
         scale = scaling.eta_scale if name == "eta" else np.pi / np.sqrt(3)
         assert np.abs((totals[:, k] - by_hand / scale) / spread)[several].max() < 0.02, name
+
+
+def test_slices_are_of_the_particles_that_are_not_hard(real):
+    """Hard particles turned around leave them as they are; any of the others do not."""
+    scaling = Aligned.fit([real], hard_from=2.0, eta_max=2.5)
+    z, x = encoded(scaling, real)
+    hard = is_hard(x).numpy()
+    assert 0.01 < hard.mean() < 0.05
+    for some, changed in ((hard, False), (~hard, True)):
+        particles = real.particles.copy()
+        particles[some, PARTICLE_INDEX["phi"]] += 1.0
+        other, _ = encoded(scaling, EventBatch(real.events, particles, real.offsets))
+        coarse = (other - z)[:, scaling.n_event_features :]
+        assert bool((coarse.abs().amax(1) > 1e-3).double().mean() > 0.9) is changed
+        assert changed or not coarse.any()
+
+
+def test_what_hard_particles_leave_is_shared_by_the_others(real):
+    """Whatever hard particles are drawn for an event, all add up to what its vector says."""
+    scaling = Aligned.fit([real], hard_from=2.0, eta_max=2.5)
+    sums_of = scaling.slices.sums
+    z, x = encoded(scaling, real)
+    psi = np.repeat(real.event("psi_2"), real.n_particles)
+    own = scaling.contributions(x, torch.from_numpy(psi)).numpy() * is_hard(x).numpy()[:, None]
+    n = torch.from_numpy(real.n_particles)
+    # As many as another event has, which fit badly; its slices, too.
+    of_hard = torch.from_numpy(np.roll(segment_sums(own, real.offsets), 1, axis=0))
+    totals = scaling.totals(z, n, of_hard)
+    in_slices = totals[:, : sums_of.n_features].view(len(real), N_SLICES, -1).numpy()
+    whole = dict(zip(sums_of.names, (in_slices.sum(1) * sums_of.scales).T, strict=True))
+    n_hard = scaling.known.of_whole(of_hard)[:, 0].numpy() * sums_of.scales[0]
+    pt_hard = scaling.known.of_whole(of_hard)[:, 1].numpy() * sums_of.scales[1]
+    left = real.event("sum_pt") / scaling.slices.pt_unit - pt_hard
+    fits = (n_hard < real.n_particles) & (left > 0.5 * (real.n_particles - n_hard))
+    assert fits.mean() > 0.5
+    np.testing.assert_allclose(whole["n"][fits], real.n_particles[fits], rtol=1e-4)
+    sum_pt = real.event("sum_pt") / scaling.slices.pt_unit
+    np.testing.assert_allclose(whole["pt"][fits], sum_pt[fits], rtol=1e-3)
+    np.testing.assert_allclose(whole["pt_sin_2"][fits], 0, atol=1e-2)
+    # Where they leave nothing, the others have the least that a particle has.
+    soft_pt = whole["pt"] - pt_hard
+    least = np.clip(real.n_particles - n_hard, 0, None) * scaling.pt_min / scaling.slices.pt_unit
+    assert (soft_pt > 0.99 * least - 1e-4).all()
+    assert np.isfinite(totals.numpy()).all()
 
 
 @pytest.mark.parametrize(
@@ -160,7 +213,8 @@ def test_any_scores_of_slices_agree_with_the_event_vector(scaling):
     z = torch.randn(300, 9 + sums_of.n_features, generator=torch.Generator().manual_seed(3))
     events, _ = scaling.decode_events(z[:, :9])
     n = torch.from_numpy(events[:, EVENT_INDEX["n_particles"]])
-    totals = scaling.totals(z, n)[:, : sums_of.n_features].view(300, N_SLICES, -1).numpy()
+    none = torch.zeros(300, len(scaling.known))
+    totals = scaling.totals(z, n, none)[:, : sums_of.n_features].view(300, N_SLICES, -1).numpy()
     totals *= sums_of.scales
     assert totals[:, :, : sums_of.n_scalars].min() >= 0
     whole = dict(zip(sums_of.names, totals.sum(1).T, strict=True))

@@ -104,7 +104,7 @@ def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(few, config, 
     threshold = float(scaling.pt.decode(torch.tensor(2.0)).exp())
     if hard_from is not None:
         vectors = generator(rotary, model)
-        drawn = vectors._to_draw(np.arange(12), whole.events, whole.offsets)
+        drawn = vectors.to_draw(np.arange(12), whole.events, whole.offsets)
         assert int(drawn.n_known.sum()) > 3
         for one, n_hard in zip(pt, drawn.n_known.tolist(), strict=True):
             assert (one[:n_hard] >= 0.999 * threshold).all()

@@ -139,7 +139,10 @@ def losses(
         hardness: how much more hard particles weigh (Aligned.emphasis); of no use to others.
     """
     layout = Layout.from_offsets(offsets, particles.device)
-    event_loss = _event_loss(model, events, weights, t, event_noise)
+    of_hard = events[:, :0]
+    if isinstance(model, RotaryNet):
+        of_hard = model.representation.hard_sums(particles, events, layout.event_of_particle)
+    event_loss = _event_loss(model, events, of_hard, weights, t, event_noise)
     hard_loss = _hard_loss(model, events, particles, weights, layout)
     if not with_particles:
         return Losses(event_loss, None, None, None, hard_loss)
@@ -181,7 +184,12 @@ def losses(
 
 
 def _event_loss(
-    model: Network, events: Tensor, weights: Tensor, t: Tensor, noise: Tensor
+    model: Network,
+    events: Tensor,
+    of_hard: Tensor,
+    weights: Tensor,
+    t: Tensor,
+    noise: Tensor,
 ) -> WeightedMean:
     """Of event vector and coarse features, at len(noise) times."""
     n_times = len(noise)
@@ -193,7 +201,8 @@ def _event_loss(
     n = model.n_event_features
     errors = [model.event_velocity(noised[:, :n], times).float() - target[:, :n]]
     if isinstance(model, RotaryNet):
-        coarse = model.coarse_velocity(noised[:, n:], times, clean[:, :n]).float()
+        hard = of_hard.repeat(n_times, 1)
+        coarse = model.coarse_velocity(noised[:, n:], times, clean[:, :n], hard).float()
         errors.append(coarse - target[:, n:])
     square = torch.stack([error.square().mean(1) for error in errors]).sum(0)
     of_event = square.view(n_times, -1).mean(0)

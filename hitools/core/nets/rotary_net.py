@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from hitools.core.aligned import CIRCLE, Aligned, is_hard
 from hitools.core.diffusion.schedule import alpha_sigma
+from hitools.core.known_sums import N_WHOLE
 from hitools.core.nets.fields import fields, n_fields
 from hitools.core.nets.hard_branch import HardBranch, hardest_first
 from hitools.core.nets.layers import Dense
@@ -42,6 +43,9 @@ N_PARTICLE: Final = 4
 ETA_SPAN: Final = 2.5
 LEAST_NOISE: Final = 0.02
 MOST_WEIGHT: Final = 5.0
+
+HARD_UNIT: Final = 4.0
+"""Of what hard particles add to a sum, where it is bent."""
 
 
 def outwards(velocity: Tensor, phi: Tensor) -> Tensor:
@@ -125,10 +129,10 @@ class RotaryNet(nn.Module):
         if representation.hard_from is not None:
             n_inputs += 1
             self.hard = HardBranch(
-                N_ORIENTED + n_coarse, len(known), config.hard_width, representation.hard_from
+                N_ORIENTED, N_WHOLE, config.hard_width, representation.hard_from
             )
         self.event = ScoresBranch(N_EVENT, 0, config.event_width, config.n_event_blocks)
-        self.slices = _slices_branch(config, n_coarse)
+        self.slices = _slices_branch(config, n_coarse, N_ORIENTED + representation.n_hard_sums)
         self.condition_hidden = Dense(N_CONDITION + n_coarse + 2 * N_TIME, 2 * width)
         self.condition_out = Dense(2 * width, width)
         self.embed_hidden = Dense(n_inputs, 2 * width)
@@ -148,9 +152,21 @@ class RotaryNet(nn.Module):
         """(n_events, 9) noised event scores and (n_events,) or () times to (n_events, 9)."""
         return self.event(z, t)
 
-    def coarse_velocity(self, coarse: Tensor, t: Tensor, events: Tensor) -> Tensor:
-        """(n_events, n_coarse) noised scores of slices to their velocity, given event scores."""
-        return self.slices(coarse, t, self._oriented(events))
+    def coarse_velocity(
+        self, coarse: Tensor, t: Tensor, events: Tensor, of_hard: Tensor
+    ) -> Tensor:
+        """(n_events, n_coarse) noised scores of slices to their velocity.
+
+        Args:
+            coarse: the scores.
+            t: (n_events,) times, or () for one of all events.
+            events: (n_events, N_EVENT) scores of event vectors.
+            of_hard: (n_events, n_sums) what hard particles add to the sums.
+        """
+        known = [self._oriented(events)]
+        if self.hard is not None:
+            known.append((of_hard / HARD_UNIT).asinh())
+        return self.slices(coarse, t, torch.cat(known, dim=1))
 
     def _oriented(self, events: Tensor) -> Tensor:
         """(n_events, N_ORIENTED): event scores, and how events are turned."""
@@ -169,9 +185,9 @@ class RotaryNet(nn.Module):
             torch.stack([x[:, 0], x[:, 1], phi], dim=1),
             torch.bincount(event, minlength=len(events)),
             layout.n_particles,
-            torch.cat([self._oriented(events), events[:, N_EVENT:]], dim=1),
-            self.representation.totals(events, layout.n_particles),
-            self.representation.contributions(x, turn[event]),
+            self._oriented(events),
+            self.representation.whole_totals(events, layout.n_particles),
+            self.representation.known.of_whole(self.representation.contributions(x, turn[event])),
         )
 
     def draw_hard(
@@ -180,7 +196,7 @@ class RotaryNet(nn.Module):
         """Hard particles (n_hard, 5) of events given their scores, and how many each has.
 
         Args:
-            events: (n_events, n_given) scores of event vectors and slices.
+            events: (n_events, N_EVENT) scores of event vectors.
             n_particles: (n_events,).
             noise: of the events of these numbers, for the particle of this rank: normal numbers,
                 (n, N_NOISE).
@@ -194,21 +210,15 @@ class RotaryNet(nn.Module):
             return torch.stack(columns, dim=1)
 
         particles, counts = self.hard.draw(
-            torch.cat([self._oriented(events), events[:, N_EVENT:]], dim=1),
-            self.representation.totals(events, n_particles),
+            self._oriented(events),
+            self.representation.whole_totals(events, n_particles),
             n_particles,
             noise,
-            lambda some, event: self.representation.contributions(
-                in_model_space(some), turn[event]
+            lambda some, event: self.representation.known.of_whole(
+                self.representation.contributions(in_model_space(some), turn[event])
             ),
         )
         return in_model_space(particles), counts
-
-    def hard_sums(self, known: Tensor, n_known: Tensor, events: Tensor) -> Tensor:
-        """(n_events, n_sums) what (n_known_in_all, 5) particles add to the sums of their events."""
-        event = torch.repeat_interleave(n_known, output_size=len(known))
-        added = self.representation.contributions(known, self.representation.turn_of(events)[event])
-        return added.new_zeros(len(events), added.shape[1]).index_add(0, event, added)
 
     def particle_velocity(self, x: Tensor, t: Tensor, events: Tensor, offsets: Tensor) -> Tensor:
         """Velocity of noised particles; see Denoiser.particle_velocity."""
@@ -225,7 +235,8 @@ class RotaryNet(nn.Module):
         soft = (~hard[:, None]).to(x.dtype)
         psi = layout.spread(self.representation.turn_of(events))
         regression = Regression(self.representation, x, psi, alpha, sigma, layout)
-        totals = self.representation.totals(events, layout.n_particles)
+        of_hard = self.representation.hard_sums(x, events, layout.event_of_particle)
+        totals = self.representation.totals(events, layout.n_particles, of_hard)
         # Positions: of the noised particle, which is a normal number in eta at any time.
         phi = torch.atan2(x[:, 3], x[:, 2])
         eta = ETA_SPAN * torch.erf(x[:, 1] / math.sqrt(2))
@@ -307,8 +318,10 @@ class RotaryNet(nn.Module):
         return self.embed_out(functional.gelu(self.embed_hidden(inputs), approximate="tanh"))
 
 
-def _slices_branch(config: RotaryConfig, n_scores: int) -> ScoresBranch | SlicesBranch:
+def _slices_branch(
+    config: RotaryConfig, n_scores: int, n_known: int
+) -> ScoresBranch | SlicesBranch:
     width, n_blocks = config.slice_width, config.n_event_blocks
     if not config.slice_told:
-        return ScoresBranch(n_scores, N_ORIENTED, width, n_blocks)
-    return SlicesBranch(n_scores, N_ORIENTED, width, config.slice_told, n_blocks)
+        return ScoresBranch(n_scores, n_known, width, n_blocks)
+    return SlicesBranch(n_scores, n_known, width, config.slice_told, n_blocks)

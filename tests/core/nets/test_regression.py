@@ -195,7 +195,8 @@ def test_what_meets_the_sums_leaves_the_spectra_as_they_are(oo):
         return model.particle_velocity(noised, torch.full((len(real),), t), z, offsets)
 
     made = SOLVERS["ab2"].solve(velocity, torch.randn(x.shape), 6, "power")
-    wanted = scaling.totals(z, torch.from_numpy(real.n_particles))
+    none_hard = torch.zeros(len(z), len(scaling.known))
+    wanted = scaling.totals(z, torch.from_numpy(real.n_particles), none_hard)
     layout = Layout.from_offsets(offsets, x.device)
     each = scaling.contributions(made, layout.spread(scaling.turn_of(z)))
     sums = torch.zeros_like(wanted).index_add(0, layout.event_of_particle, each)

@@ -70,9 +70,16 @@ def example(counts: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
     )
 
 
-def test_an_event_does_not_notice_what_it_is_batched_with(model, oo):
+def sums_of_hard(n_events: int) -> torch.Tensor:
+    return 5 * torch.randn(n_events, N_COARSE + 2, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize("which", ["model", "model_with_hard"])
+def test_an_event_does_not_notice_what_it_is_batched_with(which, oo, request):
+    model = request.getfixturevalue(which)
     counts = oo.n_particles[:30].tolist()
     x, t, events, offsets = example(counts)
+    x = x if model.hard is None else with_hard(x)
     with torch.no_grad():
         together = model.particle_velocity(x, t, events, offsets).split(counts)
         differences = []
@@ -86,11 +93,12 @@ def test_an_event_does_not_notice_what_it_is_batched_with(model, oo):
         assert np.median(differences) <= 4e-7
         assert max(differences) <= 1e-5
         vectors, coarse = events.split([N_EVENT, N_COARSE], dim=1)
+        of_hard = sums_of_hard(30)
         for together, alone in (
             (model.event_velocity(vectors, t), model.event_velocity(vectors[:1], t[:1])),
             (
-                model.coarse_velocity(coarse, t, vectors),
-                model.coarse_velocity(coarse[:1], t[:1], vectors[:1]),
+                model.coarse_velocity(coarse, t, vectors, of_hard),
+                model.coarse_velocity(coarse[:1], t[:1], vectors[:1], of_hard[:1]),
             ),
         ):
             torch.testing.assert_close(together[:1], alone, rtol=1e-5, atol=1e-6)
@@ -108,7 +116,7 @@ def test_one_time_for_all_events_is_the_same_as_that_time_for_each(model, oo):
             assert (found - expected).norm() < 5e-3 * expected.norm()
             for branch in (
                 lambda t: model.event_velocity(vectors, t),
-                lambda t: model.coarse_velocity(coarse, t, vectors),
+                lambda t: model.coarse_velocity(coarse, t, vectors, sums_of_hard(len(counts))),
             ):
                 torch.testing.assert_close(branch(one), branch(each), rtol=1e-5, atol=1e-6)
 
@@ -187,7 +195,7 @@ def test_every_parameter_learns(model_with_hard):
     outputs = [
         velocity,
         model.event_velocity(vectors, t),
-        model.coarse_velocity(coarse, t, vectors),
+        model.coarse_velocity(coarse, t, vectors, sums_of_hard(2)),
         model.hard_log_likelihood(x, events, Layout.from_offsets(offsets, x.device)),
     ]
     torch.stack([one.square().sum() for one in outputs]).sum().backward()
@@ -202,7 +210,8 @@ def test_the_shortfall_is_what_the_estimates_miss_of_the_event(model, scaling, o
     )
     layout = Layout.from_offsets(torch.from_numpy(real.offsets), torch.device("cpu"))
     plain = scaling.contributions(x, layout.spread(scaling.turn_of(z)))
-    totals = scaling.totals(z, layout.n_particles)
+    none_hard = torch.zeros(len(z), len(scaling.known))
+    totals = scaling.totals(z, layout.n_particles, none_hard)
     place = model.shortfalls[0]
     with torch.no_grad():
         place.estimate.weight.zero_()
@@ -225,7 +234,8 @@ def test_untrained_it_already_closes_on_what_is_known(scaling, oo):
     model = RotaryNet(TINY, scaling)
     offsets = torch.from_numpy(real.offsets)
     psi = layout.spread(scaling.turn_of(z))
-    totals = scaling.totals(z, layout.n_particles)
+    none_hard = torch.zeros(len(z), len(scaling.known))
+    totals = scaling.totals(z, layout.n_particles, none_hard)
 
     @torch.no_grad()
     def rms(network) -> torch.Tensor:
