@@ -2,12 +2,12 @@
 
     python benchmarks/slices.py MODEL REFERENCE.h5 [-n EVENTS] [--json]
 
-Draws event vectors, hard particles and slices, without the others, and takes those of as many events of REFERENCE
-(events that no training saw). Boosted trees are trained on the scores of half of both, and on the sums of hard particles; their AUC on
-the other half is 0.5 where the two cannot be told apart. For each sum with a direction, the mean
-product of the vectors of slices that lie two or more apart, a particle pair (as in c_k{2} with a
-gap), and for the particles the variance of the whole event's vector less that of a random walk,
-tell what is wrong where it is not.
+Draws event vectors, hard particles and slices, without the other particles, and takes those of as
+many events of REFERENCE (events that no training saw). Boosted trees are trained on the scores of
+half of both, and on the sums of hard particles; their AUC on the other half is 0.5 where the two
+cannot be told apart. For each sum with a direction, the mean product of the vectors of slices that
+lie two or more apart, a particle pair (as in c_k{2} with a gap), and for the particles the variance
+of the whole event's vector less that of a random walk, tell what is wrong where it is not.
 """
 
 import argparse
@@ -95,7 +95,9 @@ def _with_sums(
 ) -> Drawn:
     """With what hard particles add to the sums: to be told apart, they are part of the scores."""
     sums_of = representation.slices.sums
-    added = of_hard if of_hard.shape[1] else scores.new_zeros(len(scores), len(representation.known))
+    added = (
+        of_hard if of_hard.shape[1] else scores.new_zeros(len(scores), len(representation.known))
+    )
     totals = representation.totals(scores, n_particles, added)[:, : sums_of.n_features]
     sums = totals.unflatten(1, (N_SLICES, -1)) * totals.new_tensor(sums_of.scales)
     return Drawn(torch.cat([scores, of_hard], dim=1), sums)

@@ -55,7 +55,7 @@ class _Numbers(click.ParamType):
         try:
             return tuple(int(one) for one in str(value).split(","))
         except ValueError:
-            self.fail(f"{value!r}: expected numbers, like 3,3,2", param, ctx)
+            self.fail(f"{value!r}: expected numbers, like 3,2", param, ctx)
 
 
 @command("hi-train")
@@ -92,9 +92,7 @@ class _Numbers(click.ParamType):
 @click.option(
     "--calibration-events", type=click.IntRange(0), help="Events to set the spectra right with."
 )
-@click.option(
-    "--slice-harmonics", metavar="N,PT[,HARD]", type=_Numbers(), help="Sums in slices of eta."
-)
+@click.option("--slice-harmonics", metavar="N,PT", type=_Numbers(), help="Sums in slices of eta.")
 @click.option(
     "--branch", type=click.Choice(["both", "event", "particles", "hard"]), help="What is trained."
 )

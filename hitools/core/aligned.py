@@ -161,7 +161,10 @@ class Aligned:
                 rest = pt_map.encode(pt_here.log()) < hard_from
             coarse.append(
                 sums.of_particles(
-                    eta_scores[rest], pt_here[rest] / pt_rms, phi_here[rest], _offsets_of(rest, where)
+                    eta_scores[rest],
+                    pt_here[rest] / pt_rms,
+                    phi_here[rest],
+                    _offsets_of(rest, where),
                 )
             )
         return cls(

@@ -297,9 +297,7 @@ class Generator:
             lambda some, rank: normals(key, number[some], torch.full_like(some, rank), N_NOISE),
         )
 
-    def _slices(
-        self, model: RotaryNet, number: Tensor, events: Tensor, of_hard: Tensor
-    ) -> Tensor:
+    def _slices(self, model: RotaryNet, number: Tensor, events: Tensor, of_hard: Tensor) -> Tensor:
         """(n_events, n_coarse) scores of the slices."""
         sampling = self._sampling
         width = self._representation.n_coarse_features

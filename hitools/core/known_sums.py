@@ -1,8 +1,9 @@
 """The sums over its particles that are known of an event before its particles are.
 
 Those in slices of eta (slices.py), whose totals agree with the event vector, and the sums of eta
-and of phi. Of hard particles that are drawn before the others, the sums are known exactly. A contribution to a sum is a product of a factor of eta, one of pT and one of phi, which
-are independent of each other in a particle: the regression (nets/regression.py) lives on that.
+and of phi. Of hard particles that are drawn before the others, the sums are known exactly. A
+contribution to a sum is a product of a factor of eta, one of pT and one of phi, which are
+independent of each other in a particle: the regression (nets/regression.py) lives on that.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from hitools.core.slices import N_SLICES, SliceSums
+from hitools.core.slices import N_SLICES, N_WEIGHTS, SliceSums
 
 N_ETA: Final = N_SLICES + 2
 """Factors of eta: how much of a particle is in each slice, its eta, and 1."""
@@ -34,7 +35,7 @@ class KnownSums:
     @property
     def n_pt(self) -> int:
         """Factors of pT: the weights."""
-        return self.slices.n_scalars
+        return N_WEIGHTS
 
     @property
     def n_phi(self) -> int:

@@ -23,8 +23,10 @@ from hitools.core.quantiles import QuantileMap, QuantileMaps
 N_SLICES: Final = 5
 """Of equal probability: one unit of eta each where particles are even in |eta| < 2.5."""
 
-WEIGHTS: Final = ("n", "pt", "hard")
-"""Of a particle in a sum: 1, its pT, and what of its pT makes it hard; see SliceSums.weights."""
+WEIGHTS: Final = ("n", "pt")
+"""Of a particle in a sum: 1, and its pT."""
+
+N_WEIGHTS: Final = len(WEIGHTS)
 
 Q_HARMONIC: Final = 2
 """Q of the event is the sum of pT in this harmonic."""
@@ -32,10 +34,7 @@ Q_HARMONIC: Final = 2
 MOST_HARMONICS: Final = 6
 """The regression takes means of products of two over 16 angles, which fold higher ones."""
 
-SOFT_PT: Final = 3.0
-"""Particles below are soft; in root mean squares of pT, some 2.4 GeV/c in O-O."""
-
-_TYPICAL: Final = (0.4, 0.4, 0.15)
+_TYPICAL: Final = (0.4, 0.4)
 """What a particle contributes to a sum of each of WEIGHTS in a slice."""
 
 _LEAST: Final = 0.5
@@ -47,25 +46,20 @@ class SliceSums:
     """Which sums are taken over the particles of a slice.
 
     Attributes:
-        harmonics: of n and of pt, and of hard where that is taken, how many harmonics in phi.
+        harmonics: of n and of pt, how many harmonics in phi.
     """
 
     harmonics: tuple[int, ...] = (2, 2)
 
     def __post_init__(self) -> None:
         """Refuse what no regression can live on: Q of the event has to be among the sums."""
-        right = 2 <= len(self.harmonics) <= len(WEIGHTS) and min(self.harmonics) >= 1
+        right = len(self.harmonics) == N_WEIGHTS and min(self.harmonics) >= 1
         if not right or self.harmonics[1] < Q_HARMONIC or max(self.harmonics) > MOST_HARMONICS:
             given = ",".join(map(str, self.harmonics))
             raise InputError(
-                f"slices: harmonics {given}, expected two or three numbers from 1 to "
-                f"{MOST_HARMONICS}, the second {Q_HARMONIC} at least"
+                f"slices: harmonics {given}, expected two numbers from 1 to {MOST_HARMONICS}, "
+                f"the second {Q_HARMONIC} at least"
             )
-
-    @property
-    def n_scalars(self) -> int:
-        """Sums that have no direction: one of each weight."""
-        return len(self.harmonics)
 
     @property
     def n_waves(self) -> int:
@@ -75,7 +69,7 @@ class SliceSums:
     @cached_property
     def vectors(self) -> tuple[tuple[str, int], ...]:
         """Weight and harmonic of the sums that have a direction; each takes two columns."""
-        pairs = zip(WEIGHTS, self.harmonics, strict=False)
+        pairs = zip(WEIGHTS, self.harmonics, strict=True)
         return tuple((weight, k) for weight, most in pairs for k in range(1, most + 1))
 
     @property
@@ -86,13 +80,13 @@ class SliceSums:
     @property
     def q_column(self) -> int:
         """The first of its two columns among names."""
-        return self.n_scalars + 2 * self.q_vector
+        return N_WEIGHTS + 2 * self.q_vector
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Of all sums: of the weights, and of their products with waves of phi - psi_2."""
         directed = (f"{weight}_{wave}_{k}" for weight, k in self.vectors for wave in ("cos", "sin"))
-        return (*WEIGHTS[: self.n_scalars], *directed)
+        return (*WEIGHTS, *directed)
 
     @property
     def n_features(self) -> int:
@@ -104,7 +98,7 @@ class SliceSums:
         """Of each sum: which of weights and which of waves."""
         directed = ((WEIGHTS.index(weight), 2 * k - 1) for weight, k in self.vectors)
         return (
-            *((weight, 0) for weight in range(self.n_scalars)),
+            *((weight, 0) for weight in range(N_WEIGHTS)),
             *((weight, wave + part) for weight, wave in directed for part in (0, 1)),
         )
 
@@ -122,13 +116,8 @@ class SliceSums:
         return torch.stack([torch.ones_like(phi), *directed], dim=1)
 
     def weights(self, pt: Tensor) -> Tensor:
-        """(n, n_scalars, ...) of particles with (n, ...) pT in units of pt_unit.
-
-        The third rises from pT^2 / SOFT_PT of soft particles to pT of hard ones, so that its sums
-        tell where in a slice these are.
-        """
-        hard = pt.square() / (pt + SOFT_PT)
-        return torch.stack([torch.ones_like(pt), pt, hard][: self.n_scalars], dim=1)
+        """(n, N_WEIGHTS, ...) of particles with (n, ...) pT in units of pt_unit."""
+        return torch.stack([torch.ones_like(pt), pt], dim=1)
 
     def of_particles(self, eta_score: Tensor, pt: Tensor, phi: Tensor, offsets: Tensor) -> Tensor:
         """The coarse picture of events, (n_events, N_SLICES, len(names)).
@@ -147,9 +136,9 @@ class SliceSums:
         return each.new_zeros(len(counts), *each.shape[1:]).index_add(0, event, each)
 
     def split(self, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, slices, names) to (n, slices, n_scalars) and vectors (n, slices, n_vectors, 2)."""
-        vectors = columns[:, :, self.n_scalars :]
-        return columns[:, :, : self.n_scalars], vectors.unflatten(2, (len(self.vectors), 2))
+        """(n, slices, names) to (n, slices, N_WEIGHTS) and vectors (n, slices, n_vectors, 2)."""
+        vectors = columns[:, :, N_WEIGHTS:]
+        return columns[:, :, :N_WEIGHTS], vectors.unflatten(2, (len(self.vectors), 2))
 
 
 @dataclass(frozen=True)
@@ -224,19 +213,18 @@ class Slices:
         counts = _adding_up_to(n, expected + scalars[:, :, 0] * expected.sqrt())
         root = (counts + _LEAST).sqrt()
         in_slices = _adding_up_to(total, counts * mean + scalars[:, :, 1] * root)
-        others = (scalars[:, :, 2:] * root[:, :, None]).clamp(min=0)
         vectors = vectors * root[:, :, None, None]
         gap = q - vectors[:, :, self.sums.q_vector].sum(1)
         share = (counts / n.clamp(min=1))[:, :, None]
         vectors[:, :, self.sums.q_vector] += share * gap[:, None]
-        return _joined(torch.cat([counts[:, :, None], in_slices[:, :, None], others], 2), vectors)
+        return _joined(torch.stack([counts, in_slices], dim=2), vectors)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON: the maps slice by slice."""
         scalars, lengths = (
             [one.to_dict() for one in maps.maps] for maps in (self.scalars, self.lengths)
         )
-        n, m = self.sums.n_scalars, len(self.sums.vectors)
+        n, m = N_WEIGHTS, len(self.sums.vectors)
         maps = [
             scalars[s * n : (s + 1) * n] + lengths[s * m : (s + 1) * m] for s in range(N_SLICES)
         ]
@@ -247,7 +235,7 @@ class Slices:
         """The inverse of to_dict."""
         sums = SliceSums(tuple(values.get("harmonics", (2, 2))))
         maps = [[QuantileMap.from_dict(one) for one in of_slice] for of_slice in values["maps"]]
-        n = sums.n_scalars
+        n = N_WEIGHTS
         return cls(
             sums,
             QuantileMaps(tuple(one for of_slice in maps for one in of_slice[:n])),
@@ -287,11 +275,10 @@ def _from_sums(sums: SliceSums, values: Tensor) -> Tensor:
     mean = sum_pt.sum(1, keepdim=True) / n.clamp(min=1)
     root = (counts + _LEAST).sqrt()
     expected = (n / N_SLICES).clamp(min=1e-6)
-    first = torch.stack(
+    scores = torch.stack(
         [(counts - expected) / expected.sqrt(), (sum_pt - counts * mean) / root], dim=2
     )
-    others = scalars[:, :, 2:] / root[:, :, None]
-    return _joined(torch.cat([first, others], dim=2), vectors / root[:, :, None, None])
+    return _joined(scores, vectors / root[:, :, None, None])
 
 
 def _stretched(vectors: Tensor, of_length: Callable[[Tensor], Tensor]) -> Tensor:

@@ -20,7 +20,7 @@ from hitools.core.features import (
     wrap_angle,
 )
 from hitools.core.representations import representation_from_dict
-from hitools.core.slices import N_SLICES, SOFT_PT, SliceSums, shares
+from hitools.core.slices import N_SLICES, N_WEIGHTS, SliceSums, shares
 from hitools.core.symmetry import orientations, turned
 from tests.core.toys import toy_events
 
@@ -33,7 +33,7 @@ def real(oo):
     return oo.take(oo.n_particles > 0)
 
 
-@pytest.fixture(scope="module", params=[((2, 2), None), ((3, 3, 2), None), ((2, 2), 2.0)], ids=str)
+@pytest.fixture(scope="module", params=[((2, 2), None), ((3, 3), None), ((2, 2), 2.0)], ids=str)
 def scaling(real, request):
     harmonics, hard_from = request.param
     return Aligned.fit([real], slice_harmonics=harmonics, hard_from=hard_from, eta_max=2.5)
@@ -95,7 +95,6 @@ def test_particles_add_up_to_what_is_known_of_their_event(scaling, real):
     slices = slices.sum(1)
     unit = scaling.slices.pt_unit
     turned = real.particle("phi") - psi
-    hard = (real.particle("pt") / unit) ** 2 / (real.particle("pt") / unit + SOFT_PT)
     expected = {
         "n": real.n_particles,
         "pt": real.event("sum_pt") / unit,
@@ -106,8 +105,6 @@ def test_particles_add_up_to_what_is_known_of_their_event(scaling, real):
         "pt_cos_1": segment_sums(real.particle("pt") * np.cos(turned), real.offsets) / unit,
         "n_cos_3": segment_sums(np.cos(3 * turned), real.offsets),
         "pt_sin_3": segment_sums(real.particle("pt") * np.sin(3 * turned), real.offsets) / unit,
-        "hard": segment_sums(hard, real.offsets),
-        "hard_sin_2": segment_sums(hard * np.sin(2 * turned), real.offsets),
     }
     for name, column in expected.items():
         if name not in sums_of.names:
@@ -164,9 +161,7 @@ def test_what_hard_particles_leave_is_shared_by_the_others(real):
     assert np.isfinite(totals.numpy()).all()
 
 
-@pytest.mark.parametrize(
-    ("harmonics", "n_features"), [((2, 2), 50), ((3, 3, 2), 95), ((1, 2, 1), 55)]
-)
+@pytest.mark.parametrize(("harmonics", "n_features"), [((2, 2), 50), ((3, 3), 70), ((1, 2), 40)])
 def test_a_model_keeps_the_sums_that_it_was_trained_with(real, harmonics, n_features):
     one = Aligned.fit([real], slice_harmonics=harmonics, eta_max=2.5)
     again = Aligned.from_dict(json.loads(json.dumps(one.to_dict())))
@@ -183,9 +178,9 @@ def test_a_model_of_before_there_was_a_choice_has_two_harmonics(real):
     assert one.slices.sums == SliceSums((2, 2))
 
 
-@pytest.mark.parametrize("harmonics", [(2,), (2, 1), (0, 2), (2, 7), (2, 2, 2, 2)])
+@pytest.mark.parametrize("harmonics", [(2,), (2, 1), (0, 2), (2, 7), (3, 3, 2)])
 def test_harmonics_that_do_not_fit_are_refused(harmonics):
-    with pytest.raises(InputError, match="expected two or three numbers from 1 to 6"):
+    with pytest.raises(InputError, match="expected two numbers from 1 to 6"):
         SliceSums(harmonics)
 
 
@@ -216,7 +211,7 @@ def test_any_scores_of_slices_agree_with_the_event_vector(scaling):
     none = torch.zeros(300, len(scaling.known))
     totals = scaling.totals(z, n, none)[:, : sums_of.n_features].view(300, N_SLICES, -1).numpy()
     totals *= sums_of.scales
-    assert totals[:, :, : sums_of.n_scalars].min() >= 0
+    assert totals[:, :, :N_WEIGHTS].min() >= 0
     whole = dict(zip(sums_of.names, totals.sum(1).T, strict=True))
     np.testing.assert_allclose(whole["n"], n, rtol=1e-4)
     np.testing.assert_allclose(whole["pt_sin_2"], 0, atol=1e-2)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.stacks import pieces
-from hitools.core.slices import SOFT_PT
 
 WIDTHS: Final = (2.0, 1.0, 0.5, 0.25)
 """Of the Gaussian kernels, in eta and in the chord of phi; each half of the one before."""
@@ -24,8 +23,11 @@ LEAST_WEIGHT: Final = 1e-8
 arithmetic is many times slower."""
 
 DENSITIES: Final = ("n", "pt", "hard")
-"""Of particles; weighted by pT; and by how hard they are (slices.SliceSums.weights), as among many
-soft ones hard particles hardly count with pT."""
+"""Of particles; weighted by pT; and by how hard they are, pT^2 / (pT + SOFT_PT), as among many soft
+ones hard particles hardly count with pT."""
+
+SOFT_PT: Final = 3.0
+"""Particles below are soft; in root mean squares of pT, some 2.4 GeV/c in O-O."""
 
 ETA_RANGE: Final = 5.0
 """Over which particles are spread, to say what density to expect."""

@@ -128,9 +128,7 @@ class RotaryNet(nn.Module):
         self.hard: HardBranch | None = None
         if representation.hard_from is not None:
             n_inputs += 1
-            self.hard = HardBranch(
-                N_ORIENTED, N_WHOLE, config.hard_width, representation.hard_from
-            )
+            self.hard = HardBranch(N_ORIENTED, N_WHOLE, config.hard_width, representation.hard_from)
         self.event = ScoresBranch(N_EVENT, 0, config.event_width, config.n_event_blocks)
         self.slices = _slices_branch(config, n_coarse, N_ORIENTED + representation.n_hard_sums)
         self.condition_hidden = Dense(N_CONDITION + n_coarse + 2 * N_TIME, 2 * width)
@@ -152,9 +150,7 @@ class RotaryNet(nn.Module):
         """(n_events, 9) noised event scores and (n_events,) or () times to (n_events, 9)."""
         return self.event(z, t)
 
-    def coarse_velocity(
-        self, coarse: Tensor, t: Tensor, events: Tensor, of_hard: Tensor
-    ) -> Tensor:
+    def coarse_velocity(self, coarse: Tensor, t: Tensor, events: Tensor, of_hard: Tensor) -> Tensor:
         """(n_events, n_coarse) noised scores of slices to their velocity.
 
         Args:

@@ -7,9 +7,15 @@ import pytest
 import torch
 
 from hitools.core.nets import stacks
-from hitools.core.nets.fields import DENSITIES, ETA_RANGE, WIDTHS, fields, n_fields
+from hitools.core.nets.fields import (
+    DENSITIES,
+    ETA_RANGE,
+    SOFT_PT,
+    WIDTHS,
+    fields,
+    n_fields,
+)
 from hitools.core.nets.layout import Layout
-from hitools.core.slices import SOFT_PT
 from tests.core.nets.support import offsets_of
 
 CPU = torch.device("cpu")
