@@ -49,7 +49,7 @@ class SliceSums:
         harmonics: of n and of pt, how many harmonics in phi.
     """
 
-    harmonics: tuple[int, ...] = (2, 2)
+    harmonics: tuple[int, ...] = (3, 2)
 
     def __post_init__(self) -> None:
         """Refuse what no regression can live on: Q of the event has to be among the sums."""

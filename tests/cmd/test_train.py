@@ -333,7 +333,7 @@ def test_an_event_branch_of_other_sizes_begins_anew_and_particles_stay(run, tmp_
     assert_one_line_error(run(*words, "--net", "width=64"), "--net width: a model to start from")
     assert_one_line_error(run(*words, "--net", "wide=64"), "--net wide: a model to start from")
     refused = run(*words, "--slice-harmonics", "3,3")
-    assert_one_line_error(refused, "--slice-harmonics: a model to start from keeps", "2,2")
+    assert_one_line_error(refused, "--slice-harmonics: a model to start from keeps", "3,2")
     assert not (tmp_path / "third/config.json").exists()
 
 

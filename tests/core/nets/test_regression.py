@@ -21,7 +21,7 @@ from tests.core.nets.support import offsets_of
 COUNTS = [3, 0, 20]
 
 
-@pytest.fixture(scope="module", params=[((2, 2), None), ((3, 3), None), ((2, 2), 1.5)], ids=str)
+@pytest.fixture(scope="module", params=[((2, 2), None), ((3, 3), None), ((3, 2), 1.5)], ids=str)
 def scaling(oo, request):
     harmonics, hard_from = request.param
     return Aligned.fit([oo], slice_harmonics=harmonics, hard_from=hard_from, eta_max=2.5)
