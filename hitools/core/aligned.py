@@ -47,6 +47,12 @@ particles are drawn before the others, a fifth column is 1 for them and 0 for th
 CIRCLE: Final = math.sqrt(2)
 """Radius: unit variance in x and in y."""
 
+N_LEFT: Final = 3
+"""Columns of Aligned.left_to_others."""
+
+_USUAL_PT: Final = 0.75
+"""Mean pT of particles in units of its root mean square."""
+
 _UNIFORM_STD: Final = math.pi / math.sqrt(3)
 _MOST_PARTICLES: Final = 20_000_000
 
@@ -469,15 +475,32 @@ class Aligned:
             n_particles: (n_events,) in all.
             of_hard: (n_events, n_sums) what the hard ones of them add to the sums.
         """
-        whole = self.whole_totals(z, n_particles)
-        left = (whole - self.known.of_whole(of_hard)) * z.new_tensor(self.known.whole_scales)
-        n = left[:, 0].clamp(min=0)
-        # What hard particles leave, at least the lowest pT of each of the others.
-        sum_pt = torch.maximum(left[:, 1], n * (self.pt_min / self.slices.pt_unit))
-        slices = self.slices.decode(z[:, len(EVENT_SCORES) :], n, sum_pt, left[:, 2:4])
+        n, sum_pt, q = self._left(z, n_particles, of_hard)
+        slices = self.slices.decode(z[:, len(EVENT_SCORES) :], n, sum_pt, q)
         slices = slices / slices.new_tensor(self.slices.sums.scales)
         at = self.slices.sums.n_features
-        return torch.cat([slices.flatten(1) + of_hard[:, :at], whole[:, 4:]], dim=1)
+        of_whole = self.whole_totals(z, n_particles)[:, 4:]
+        return torch.cat([slices.flatten(1) + of_hard[:, :at], of_whole], dim=1)
+
+    def left_to_others(self, z: Tensor, n_particles: Tensor, of_hard: Tensor) -> Tensor:
+        """(n_events, N_LEFT) what hard particles leave: sum pT beyond the usual, and Q, by sqrt(n).
+
+        Of so many particles, and in units of pt_unit. See totals for the arguments.
+        """
+        n, sum_pt, q = self._left(z, n_particles, of_hard)
+        beyond = torch.cat([(sum_pt - _USUAL_PT * n)[:, None], q], dim=1)
+        return beyond / (n + 1).sqrt()[:, None]
+
+    def _left(
+        self, z: Tensor, n_particles: Tensor, of_hard: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the particles that are not hard: how many, their sum pT and Q, in units of pt_unit."""
+        whole = self.whole_totals(z, n_particles) - self.known.of_whole(of_hard)
+        n, sum_pt, *q = (whole * z.new_tensor(self.known.whole_scales)).unbind(1)[:4]
+        n = n.clamp(min=0)
+        # At least the lowest pT of each.
+        least = n * (self.pt_min / self.slices.pt_unit)
+        return n, torch.maximum(sum_pt, least), torch.stack(q, dim=1)
 
     def to_dict(self) -> dict[str, Any]:
         """See Representation."""

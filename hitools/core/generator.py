@@ -282,7 +282,7 @@ class Generator:
                 known, n_known = self._hard(model, number, given, counts)
             event = torch.repeat_interleave(n_known, output_size=len(known))
             of_hard = model.representation.hard_sums(known, given, event)
-            coarse = self._slices(model, number, given, of_hard)
+            coarse = self._slices(model, number, model.known_of_slices(given, counts, of_hard))
             given = torch.cat([given, coarse], dim=1)
         of_hard = of_hard[:, : representation.n_hard_sums]
         return EventParticles(number, given, host_offsets, counts, known, n_known, of_hard)
@@ -297,7 +297,7 @@ class Generator:
             lambda some, rank: normals(key, number[some], torch.full_like(some, rank), N_NOISE),
         )
 
-    def _slices(self, model: RotaryNet, number: Tensor, events: Tensor, of_hard: Tensor) -> Tensor:
+    def _slices(self, model: RotaryNet, number: Tensor, known: Tensor) -> Tensor:
         """(n_events, n_coarse) scores of the slices."""
         sampling = self._sampling
         width = self._representation.n_coarse_features
@@ -306,8 +306,7 @@ class Generator:
 
         def velocity(coarse: Tensor, t: float) -> Tensor:
             with self._autocast():
-                time = events.new_tensor(t)
-                return model.coarse_velocity(coarse, time, events, of_hard).float()
+                return model.coarse_velocity(coarse, known.new_tensor(t), known).float()
 
         return SOLVERS[sampling.solver].solve(
             velocity,

@@ -139,10 +139,11 @@ def losses(
         hardness: how much more hard particles weigh (Aligned.emphasis); of no use to others.
     """
     layout = Layout.from_offsets(offsets, particles.device)
-    of_hard = events[:, :0]
+    known = events[:, :0]
     if isinstance(model, RotaryNet):
         of_hard = model.representation.hard_sums(particles, events, layout.event_of_particle)
-    event_loss = _event_loss(model, events, of_hard, weights, t, event_noise)
+        known = model.known_of_slices(events, layout.n_particles, of_hard)
+    event_loss = _event_loss(model, events, known, weights, t, event_noise)
     hard_loss = _hard_loss(model, events, particles, weights, layout)
     if not with_particles:
         return Losses(event_loss, None, None, None, hard_loss)
@@ -186,12 +187,12 @@ def losses(
 def _event_loss(
     model: Network,
     events: Tensor,
-    of_hard: Tensor,
+    known: Tensor,
     weights: Tensor,
     t: Tensor,
     noise: Tensor,
 ) -> WeightedMean:
-    """Of event vector and coarse features, at len(noise) times."""
+    """Of event vector and coarse features, given what is known of these, at len(noise) times."""
     n_times = len(noise)
     times = ((torch.arange(n_times, device=t.device)[:, None] / n_times + t) % 1).flatten()
     alpha, sigma = alpha_sigma(times[:, None])
@@ -201,8 +202,7 @@ def _event_loss(
     n = model.n_event_features
     errors = [model.event_velocity(noised[:, :n], times).float() - target[:, :n]]
     if isinstance(model, RotaryNet):
-        hard = of_hard.repeat(n_times, 1)
-        coarse = model.coarse_velocity(noised[:, n:], times, clean[:, :n], hard).float()
+        coarse = model.coarse_velocity(noised[:, n:], times, known.repeat(n_times, 1)).float()
         errors.append(coarse - target[:, n:])
     square = torch.stack([error.square().mean(1) for error in errors]).sum(0)
     of_event = square.view(n_times, -1).mean(0)

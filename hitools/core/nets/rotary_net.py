@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hitools.core.aligned import CIRCLE, Aligned, is_hard
+from hitools.core.aligned import CIRCLE, N_LEFT, Aligned, is_hard
 from hitools.core.diffusion.schedule import alpha_sigma
 from hitools.core.known_sums import N_WHOLE
 from hitools.core.nets.fields import fields, n_fields
@@ -130,7 +130,10 @@ class RotaryNet(nn.Module):
             n_inputs += 1
             self.hard = HardBranch(N_ORIENTED, N_WHOLE, config.hard_width, representation.hard_from)
         self.event = ScoresBranch(N_EVENT, 0, config.event_width, config.n_event_blocks)
-        self.slices = _slices_branch(config, n_coarse, N_ORIENTED + representation.n_hard_sums)
+        n_known = N_ORIENTED
+        if self.hard is not None:
+            n_known += representation.n_hard_sums + N_LEFT
+        self.slices = _slices_branch(config, n_coarse, n_known)
         self.condition_hidden = Dense(N_CONDITION + n_coarse + 2 * N_TIME, 2 * width)
         self.condition_out = Dense(2 * width, width)
         self.embed_hidden = Dense(n_inputs, 2 * width)
@@ -150,19 +153,23 @@ class RotaryNet(nn.Module):
         """(n_events, 9) noised event scores and (n_events,) or () times to (n_events, 9)."""
         return self.event(z, t)
 
-    def coarse_velocity(self, coarse: Tensor, t: Tensor, events: Tensor, of_hard: Tensor) -> Tensor:
-        """(n_events, n_coarse) noised scores of slices to their velocity.
+    def known_of_slices(self, events: Tensor, n_particles: Tensor, of_hard: Tensor) -> Tensor:
+        """(n_events, k) what slices are drawn given.
 
         Args:
-            coarse: the scores.
-            t: (n_events,) times, or () for one of all events.
-            events: (n_events, N_EVENT) scores of event vectors.
+            events: (n_events, features) scores of event vectors.
+            n_particles: (n_events,).
             of_hard: (n_events, n_sums) what hard particles add to the sums.
         """
         known = [self._oriented(events)]
         if self.hard is not None:
-            known.append((of_hard / HARD_UNIT).asinh())
-        return self.slices(coarse, t, torch.cat(known, dim=1))
+            left = self.representation.left_to_others(events, n_particles, of_hard)
+            known += [(of_hard / HARD_UNIT).asinh(), left]
+        return torch.cat(known, dim=1)
+
+    def coarse_velocity(self, coarse: Tensor, t: Tensor, known: Tensor) -> Tensor:
+        """(n_events, n_coarse) noised scores of slices to their velocity, given known_of_slices."""
+        return self.slices(coarse, t, known)
 
     def _oriented(self, events: Tensor) -> Tensor:
         """(n_events, N_ORIENTED): event scores, and how events are turned."""

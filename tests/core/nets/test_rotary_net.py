@@ -93,12 +93,12 @@ def test_an_event_does_not_notice_what_it_is_batched_with(which, oo, request):
         assert np.median(differences) <= 4e-7
         assert max(differences) <= 1e-5
         vectors, coarse = events.split([N_EVENT, N_COARSE], dim=1)
-        of_hard = sums_of_hard(30)
+        known = model.known_of_slices(vectors, offsets.diff(), sums_of_hard(30))
         for together, alone in (
             (model.event_velocity(vectors, t), model.event_velocity(vectors[:1], t[:1])),
             (
-                model.coarse_velocity(coarse, t, vectors, of_hard),
-                model.coarse_velocity(coarse[:1], t[:1], vectors[:1], of_hard[:1]),
+                model.coarse_velocity(coarse, t, known),
+                model.coarse_velocity(coarse[:1], t[:1], known[:1]),
             ),
         ):
             torch.testing.assert_close(together[:1], alone, rtol=1e-5, atol=1e-6)
@@ -110,13 +110,14 @@ def test_one_time_for_all_events_is_the_same_as_that_time_for_each(model, oo):
     x, _, events, offsets = example(counts)
     vectors, coarse = events.split([N_EVENT, N_COARSE], dim=1)
     with torch.no_grad():
+        known = model.known_of_slices(vectors, offsets.diff(), sums_of_hard(len(counts)))
         for time in (1.0, 0.5, 0.05):
             one, each = torch.tensor(time), torch.full((len(counts),), time)
             expected, found = (model.particle_velocity(x, t, events, offsets) for t in (each, one))
             assert (found - expected).norm() < 5e-3 * expected.norm()
             for branch in (
                 lambda t: model.event_velocity(vectors, t),
-                lambda t: model.coarse_velocity(coarse, t, vectors, sums_of_hard(len(counts))),
+                lambda t: model.coarse_velocity(coarse, t, known),
             ):
                 torch.testing.assert_close(branch(one), branch(each), rtol=1e-5, atol=1e-6)
 
@@ -195,7 +196,9 @@ def test_every_parameter_learns(model_with_hard):
     outputs = [
         velocity,
         model.event_velocity(vectors, t),
-        model.coarse_velocity(coarse, t, vectors, sums_of_hard(2)),
+        model.coarse_velocity(
+            coarse, t, model.known_of_slices(vectors, offsets.diff(), sums_of_hard(2))
+        ),
         model.hard_log_likelihood(x, events, Layout.from_offsets(offsets, x.device)),
     ]
     torch.stack([one.square().sum() for one in outputs]).sum().backward()
