@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from hitools.core.format.meta import EventMeta, Selection
+from hitools.core.format.writer import open_writer
 from tests.conftest import script
 from tests.core.nets.support import SMALL, lively, random_events
 
@@ -184,7 +186,8 @@ def test_slices_are_told_from_others_where_they_are_wrong(monkeypatch):
     slices = load("slices")
     network, config = slices.find_model("oo-5360").read_model()
     one = slices.drawn(network, config, 1000)
-    assert one.scores.shape == (1000, 9 + config.representation.n_coarse_features)
+    kind = config.representation
+    assert one.scores.shape == (1000, 9 + kind.n_coarse_features + kind.n_hard_sums)
     monkeypatch.setattr(slices, "SEED", 8)
     other = slices.drawn(network, config, 1000)
     value, error = slices.auc(one.scores, other.scores)
@@ -195,14 +198,15 @@ def test_slices_are_told_from_others_where_they_are_wrong(monkeypatch):
     assert slices.auc(one.scores, wrong.scores)[0] > 0.5 + 8 * error
 
 
-def test_moments_of_slices_are_those_of_their_particles(oo):
+def test_moments_of_slices_are_those_of_their_particles(oo, tmp_path):
     """|Q_k|^2 / N - 1 from the slices, and from phi of the particles."""
     slices = load("slices")
     _, config = slices.find_model("oo-5360").read_model()
     whole = oo.take((oo.n_particles > 0).nonzero()[0])
-    arrays = (torch.from_numpy(one) for one in (whole.events, whole.particles, whole.offsets))
-    scores = config.representation.encode(*arrays)[0].float()
-    sums = slices._with_sums(config.representation, scores, torch.from_numpy(whole.events)).sums
+    path = tmp_path / "whole.h5"
+    with open_writer(path, EventMeta("O-O", 5360.0, Selection())) as out:
+        out.write(whole)
+    sums = slices.real(config.representation, str(path), len(whole)).sums
     ours = slices.moments(config.representation, sums)["n.2.excess"][0]
     phi = np.split(whole.particle("phi").astype(float), whole.offsets[1:-1])
     truth = [abs(np.exp(2j * one).sum()) ** 2 / len(one) - 1 for one in phi]

@@ -79,7 +79,7 @@ def test_spectra_become_those_of_the_training_events(folder, real):
 
 def test_the_first_velocity_is_the_network_s(folder):
     """Of other events than it was fitted on; a sampler that has it asks the network once less."""
-    calibrate(folder, 700, CPU)
+    calibrate(folder, 750, CPU)
     model, config = folder.read_model()
     assert config.first_velocity is not None
     sampling = Sampling(seed=5, **config.sampling)
