@@ -162,9 +162,7 @@ class Aligned:
             pt_here, eta_here, phi_here = torch.from_numpy(rows).unbind(1)
             eta_scores = eta_map.encode(eta_here)
             where = torch.from_numpy(places)
-            rest = torch.ones_like(pt_here, dtype=torch.bool)
-            if hard_from is not None:
-                rest = pt_map.encode(pt_here.log()) < hard_from
+            rest = _below(hard_from, pt_map.encode(pt_here.log()))
             coarse.append(
                 sums.of_particles(
                     eta_scores[rest],
@@ -246,9 +244,8 @@ class Aligned:
         eta = self.eta.encode(particles[:, PARTICLE_INDEX["eta"]])
         score = self.pt.encode(pt.log())
         columns = [eta, CIRCLE * phi.cos(), CIRCLE * phi.sin()]
-        rest = torch.ones_like(score, dtype=torch.bool)
+        rest = _below(self.hard_from, score)
         if self.hard_from is not None:
-            rest = score < self.hard_from
             score = torch.where(rest, below.among_lower(score, self.hard_from), score)
             columns.append((~rest).to(score.dtype))
         from_afar = self.slices.encode(eta[rest], pt[rest], phi[rest], _offsets_of(rest, offsets))
@@ -548,6 +545,11 @@ def is_hard(x: Tensor) -> Tensor:
     if x.shape[1] == len(PARTICLE_SCORES):
         return torch.zeros_like(x[:, 0], dtype=torch.bool)
     return x[:, len(PARTICLE_SCORES)] > 0
+
+
+def _below(hard_from: float | None, score: Tensor) -> Tensor:
+    """(n,) which of (n,) scores of pT are of particles that are not hard."""
+    return score < (math.inf if hard_from is None else hard_from)
 
 
 def _offsets_of(some: Tensor, offsets: Tensor) -> Tensor:
