@@ -154,6 +154,7 @@ class Case:
             psi_weight=self.options.psi_weight,
             sums_weight=self.options.sums_weight,
             hardness=self.options.hardness,
+            evenness=self.options.evenness,
             event_times=self.options.event_times,
             autocast=autocast_for(precision, device),
         )

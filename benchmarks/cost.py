@@ -79,7 +79,8 @@ def measure(
         "device": device_name,
         "device_name": _device_name(device_name),
         "precision": precision,
-        "solver": f"{sampling.solver}, {_steps(sampling)} ({sampling.grid} grid)",
+        "solver": f"{sampling.solver}, {_steps(sampling)} ({sampling.grid} grid)"
+        + (f", corrections: {sampling.corrections}" if sampling.corrections else ""),
         "sampling": asdict(sampling),
         "evaluations": counted["particle_velocity"],
         "event_evaluations": counted["event_velocity"] + counted.get("coarse_velocity", 0),

@@ -6,8 +6,9 @@ MODEL is a folder or the name of a shipped model; several stand side by side. Th
 be events that no training or tuning saw; one that shares events with a model's training is refused,
 as far as can be told (give --training the files of the training to be sure). All numbers come from
 hi-sample, hi-report, hi-flow, hi-classify and benchmarks/cost.py; what they wrote stays in the
-folder, with the report and its figures, and is used again while nothing about it changed. Q closure
-is that of the events as hi-sample writes them.
+folder, with the report and its figures, and is used again while nothing about it changed. Where a
+model moves its particles to the sums of their events, closure of Q is that of a sample of -n events
+before that, and what it is after stands behind it.
 """
 
 import argparse
@@ -174,16 +175,30 @@ def _one(
     if sample is not None:
         _link(steps.folder / "sample.h5", sample)
     else:
-        words = ["hi-sample", "-m", str(folder.path.resolve()), "-n", str(options.events), "-q"]
-        words += ["--seed", str(options.seed), *solving, "-o", "sample.h5"]
         if (steps.folder / "sample.h5").is_symlink():
             (steps.folder / "sample.h5").unlink()
-        steps.run("sample", words, model_files, ["sample.h5"])
-    found, remarks_of_steps = _measure(steps, floor, folder, model_files, solving, options)
+        _sample(steps, folder, model_files, "sample", solving, options)
+    corrected = bool(config.sampling.get("corrections"))
+    found, remarks_of_steps = _measure(
+        steps, floor, folder, model_files, solving, options, corrected=corrected
+    )
     remarks += remarks_of_steps
     n_events = (_count(steps.folder / "reference.h5"), _count(steps.folder / "sample.h5"))
     remarks.append(f"{name}: {n_events[1]:,} events sampled, {n_events[0]:,} real ones.")
     return Result(Column(name, found), remarks, steps.commands, n_events)
+
+
+def _sample(
+    steps: Steps,
+    folder: ModelFolder,
+    model_files: list[Path],
+    name: str,
+    solving: list[str],
+    options: argparse.Namespace,
+) -> None:
+    words = ["hi-sample", "-m", str(folder.path.resolve()), "-n", str(options.events), "-q"]
+    words += ["--seed", str(options.seed), *solving, "-o", f"{name}.h5"]
+    steps.run(name, words, model_files, [f"{name}.h5"])
 
 
 def _measure(
@@ -193,6 +208,8 @@ def _measure(
     model_files: list[Path],
     solving: list[str],
     options: argparse.Namespace,
+    *,
+    corrected: bool,
 ) -> tuple[dict[str, Any], list[str]]:
     """Every number for the table, and a sentence on what could not be measured."""
     pair = [steps.folder / "reference.h5", steps.folder / "sample.h5"]
@@ -201,6 +218,13 @@ def _measure(
     results: dict[str, Any] = {"classifiers": [], "costs": []}
     remarks = []
     try:
+        if corrected:
+            bare = [*solving, "--corrections", "0"]
+            _sample(steps, folder, model_files, "uncorrected", bare, options)
+            words = ["hi-qclosure", "uncorrected.h5", "-q", "--json=uncorrected.json"]
+            made = [steps.folder / "uncorrected.h5"]
+            steps.run("uncorrected-q", words, made, ["uncorrected.json"])
+            results["uncorrected"] = _read(steps.folder / "uncorrected.json")
         steps.run("flow", ["hi-flow", *names, "-q", "--json=flow.json"], pair, ["flow.json"])
         results["flow"] = _read(steps.folder / "flow.json")
         results["flow_floor"] = _floor_of_flow(floor, options.reference)

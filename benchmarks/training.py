@@ -134,6 +134,7 @@ def train(
             psi_weight=options.psi_weight,
             sums_weight=options.sums_weight,
             hardness=options.hardness,
+            evenness=options.evenness,
             event_times=options.event_times,
             autocast=autocast_for(options.precision, accelerator.device),
         )

@@ -54,6 +54,7 @@ def as_dict(model: "ModelSummary") -> dict[str, Any]:
             "steps": model.steps,
             "small_steps": model.small_steps,
             "grid": model.grid,
+            "corrections": model.corrections,
             "evaluations": model.evaluations,
         },
         "data": model.data,

@@ -42,6 +42,7 @@ _SOLVERS = ("ddim", "ddpm", "midpoint", "dpm++2m", "euler", "heun", "ab2")
 @click.option("--steps", type=click.IntRange(1), help="Solver steps. [default: the model's]")
 @click.option("--event-steps", type=click.IntRange(1), help="The same for event vectors.")
 @click.option("--grid", type=click.Choice(["uniform", "cosine", "power"]), help="Times of steps.")
+@click.option("--corrections", type=click.IntRange(0), help="Moves to the sums of events.")
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32")
 @click.option("--budget", metavar="PARTICLES", type=click.IntRange(1), help="Per network pass.")
 @click.option(

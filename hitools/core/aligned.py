@@ -315,20 +315,24 @@ class Aligned:
         found = {name: one.decode(rows[name], given) for name, one in self.within.items()}
         return found | {"q_along": found["q_along"].clamp(min=0)}
 
+    def set_right(self, x: Tensor) -> Tensor:
+        """Particles as the trained network hands them out, (n_total, 4 or 5), by calibration.
+
+        Hard particles are drawn by their likelihood: nothing is to be set right.
+        """
+        if self.generated is None:
+            return x
+        scores = torch.stack([m.encode(x[:, k]) for k, m in enumerate(self.generated)], dim=1)
+        scores = torch.where(is_hard(x)[:, None], x[:, :2], scores)
+        return torch.cat([scores, x[:, 2:]], dim=1)
+
     def decode_particles(
         self, x: Tensor, events: Float32Array, counts: np.ndarray
     ) -> tuple[FloatArray, FloatArray, FloatArray, Mended]:
         """See Representation."""
         x = x.float()
-        pt_score, eta_score = x[:, 0], x[:, 1]
-        if self.generated is not None:
-            # Hard particles are drawn by their likelihood: nothing is to be set right.
-            pt_score, eta_score = (
-                torch.where(is_hard(x), score, one.encode(score))
-                for one, score in zip(self.generated, (pt_score, eta_score), strict=True)
-            )
-        log_pt = self.pt.decode(self._among_all(pt_score, is_hard(x))).double().cpu().numpy()
-        eta = self.eta.decode(eta_score).double().cpu().numpy()
+        log_pt = self.pt.decode(self._among_all(x[:, 0], is_hard(x))).double().cpu().numpy()
+        eta = self.eta.decode(x[:, 1]).double().cpu().numpy()
         psi = np.repeat(events[:, EVENT_INDEX["psi_2"]].astype(np.float64), counts)
         phi = wrap_angle(torch.atan2(x[:, 3], x[:, 2]).double().cpu().numpy() + psi)
         # No particle has more than all of its event: a score far outside, as a lone particle now
@@ -387,6 +391,16 @@ class Aligned:
         """
         spread = hardness * alpha[:, 0]
         return torch.exp(spread * x[:, 0].clamp(max=3) - spread.square() / 2)
+
+    def evening(self, n_particles: Tensor, evenness: float) -> Tensor:
+        """(n_events,) weights of the particles of events in a loss, 1 in the median event.
+
+        Args:
+            n_particles: (n_events,).
+            evenness: 0 where particles weigh alike, 1 where events do, however small.
+        """
+        usual = self.events["n_particles"].decode(torch.zeros(1)).item()
+        return (usual / n_particles.clamp(min=1)).pow(evenness)
 
     # Sums --------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ def calibrate(
     representation = config.representation
     assert isinstance(representation, Aligned)
     bare = replace(representation, generated=None)
-    sampling = Sampling(seed=SEED, **config.sampling)
+    sampling = replace(Sampling(seed=SEED, **config.sampling), corrections=0)
     bare_config = replace(config, representation=bare, first_velocity=None)
     first = _first_velocity(Generator(network, bare_config, sampling, device), n_events)
     bare_config = replace(bare_config, first_velocity=first)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hitools.core.aligned import Aligned
 from hitools.core.batch import EventBatch, runs_by_budget
 from hitools.core.budget import Budget
 from hitools.core.diffusion.solvers import SOLVERS
@@ -23,7 +24,9 @@ from hitools.core.errors import InputError
 from hitools.core.event_particles import EventParticles
 from hitools.core.features import EVENT_INDEX, Float32Array, IntArray, particle_features
 from hitools.core.modelfolder import ModelConfig
+from hitools.core.nets.corrections import moved_to_sums
 from hitools.core.nets.hard_branch import N_NOISE
+from hitools.core.nets.layout import Layout
 from hitools.core.nets.networks import Network
 from hitools.core.nets.rotary_net import RotaryNet
 from hitools.core.noise import NoiseKey, normals
@@ -58,6 +61,8 @@ class Sampling:
         event_steps: of the event vector and its coarse features, which cost little: with 24 their
             numbers are within 0.003 of their spread of where 256 steps end (psi_2: 0.02).
         grid: times of the steps, one of diffusion.solvers.GRIDS; see event_grid.
+        corrections: how often particles are then moved to the sums of their event
+            (nets/corrections.py), for networks that know any.
     """
 
     seed: int
@@ -66,6 +71,7 @@ class Sampling:
     small_steps: int = 0
     event_steps: int = 24
     grid: str = "uniform"
+    corrections: int = 0
 
     def __post_init__(self) -> None:
         """Refuse an unknown solver."""
@@ -121,6 +127,8 @@ class Generator:
         self.mended = Mended()
         self._model = model.to(device).eval()
         self._representation = config.representation
+        if sampling.corrections and not isinstance(config.representation, Aligned):
+            raise InputError("corrections: 0 expected, as this model knows no sums of particles")
         self._first_velocity = config.first_velocity
         self._sampling = sampling
         self._device = device
@@ -352,7 +360,18 @@ class Generator:
             sampling.grid,
             lambda step: normals(solver_key, some.event, some.row, width, step),
         )
-        return some.joined(drawn)
+        return self._finished(some.joined(drawn), some)
+
+    def _finished(self, x: Tensor, some: EventParticles) -> Tensor:
+        """Sampled particles with their spectra set right, then moved to the sums."""
+        representation = self._representation
+        if not isinstance(representation, Aligned):
+            return x
+        x = representation.set_right(x.float())
+        layout = Layout.from_offsets(some.offsets, x.device)
+        for _ in range(self._sampling.corrections):
+            x = moved_to_sums(representation, x, some.given, layout)
+        return x
 
     def _noise(self, some: EventParticles) -> Tensor:
         key = NoiseKey.of(self._sampling.seed, "sampled particles")

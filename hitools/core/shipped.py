@@ -102,6 +102,7 @@ class ModelSummary:
         steps: of it.
         small_steps: of it in small events, where that is more.
         grid: of their times.
+        corrections: how often particles are then moved to the sums of their event.
         evaluations: of the particle network for an event, at most; None for a solver unknown here.
         data: counts of events, as in config.json.
         training: options, as in config.json.
@@ -115,6 +116,7 @@ class ModelSummary:
     steps: int
     small_steps: int
     grid: str
+    corrections: int
     evaluations: int | None
     data: dict[str, Any]
     training: dict[str, Any]
@@ -129,13 +131,15 @@ class ModelSummary:
 
     @property
     def sampling(self) -> str:
-        """For people: "ab2, 4 steps, 8 in small events (power grid), at most 8 evaluations"."""
+        """For people: "ab2, 4 steps (power grid), 4 evaluations, 1 correction"."""
         small = self.small_steps > self.steps
         steps = f"{self.steps} steps" + (f", {self.small_steps} in small events" if small else "")
-        shown = f"{self.solver}, {steps} ({self.grid} grid)"
-        if self.evaluations is None:
-            return shown
-        return f"{shown}, {'at most ' if small else ''}{self.evaluations} evaluations"
+        shown = [f"{self.solver}, {steps} ({self.grid} grid)"]
+        if self.evaluations is not None:
+            shown.append(f"{'at most ' if small else ''}{self.evaluations} evaluations")
+        if self.corrections:
+            shown.append(f"{self.corrections} correction{'s' if self.corrections > 1 else ''}")
+        return ", ".join(shown)
 
 
 def summarise(folder: ModelFolder) -> ModelSummary:
@@ -146,6 +150,7 @@ def summarise(folder: ModelFolder) -> ModelSummary:
         solver, steps = str(sampling["solver"]), int(sampling["steps"])
         small_steps = int(sampling.get("small_steps", 0))
         grid = str(sampling.get("grid", "uniform"))
+        corrections = int(sampling.get("corrections", 0))
         data, training = dict(values["data"]), dict(values["training"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder.config_path}: not as hi-train writes it: {error!r}") from None
@@ -161,6 +166,7 @@ def summarise(folder: ModelFolder) -> ModelSummary:
         steps=steps,
         small_steps=small_steps,
         grid=grid,
+        corrections=corrections,
         evaluations=None if per_step is None else per_step * max(steps, small_steps) - spared,
         data=data,
         training=training,

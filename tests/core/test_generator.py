@@ -115,6 +115,30 @@ def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(few, config, 
     )
 
 
+def test_corrections_bring_particles_to_what_their_event_says(oo, config):
+    scaling = Aligned.fit([oo], eta_max=2.5)
+    sizes = RotaryConfig(16, 1, 24, n_blocks=2, n_feedbacks=1, event_width=16, slice_width=16)
+    rotary = replace(config, representation=scaling, network=sizes)
+    torch.manual_seed(3)
+    model = RotaryNet(sizes, scaling)
+
+    def off_by(corrections):
+        sampling = Sampling(seed=5, steps=4, event_steps=4, corrections=corrections)
+        made = joined(generator(rotary, model, sampling).sample(60))
+        made = made.take(np.flatnonzero(made.n_particles > 100))
+        again = made.recomputed()
+        names = ("q_x", "q_y", "sum_pt")
+        return np.array([np.std(made.event(name) - again.event(name)) for name in names])
+
+    assert (off_by(1) < 0.75 * off_by(0)).all()
+    assert (off_by(2) < off_by(1)).all()
+
+
+def test_corrections_need_sums(config):
+    with pytest.raises(InputError, match="corrections: 0 expected"):
+        generator(config, sampling=Sampling(seed=5, corrections=1))
+
+
 def test_small_events_take_more_steps(config, monkeypatch):
     """Each by its own number of particles, whatever it is made together with."""
     sampling = Sampling(seed=5, steps=2, small_steps=6)

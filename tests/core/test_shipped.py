@@ -107,10 +107,10 @@ def test_a_model_says_what_it_is(library):
     bare = summarise(ModelFolder(library / "a-copy"))
     assert bare.evaluations == 15
     assert (bare.description, bare.n_weights) == ("", None)
-    values["sampling"]["small_steps"] = 12
+    values["sampling"] |= {"small_steps": 12, "corrections": 1}
     (library / "a-copy/config.json").write_text(json.dumps(values))
     assert summarise(ModelFolder(library / "a-copy")).sampling == (
-        "heun, 8 steps, 12 in small events (uniform grid), at most 23 evaluations"
+        "heun, 8 steps, 12 in small events (uniform grid), at most 23 evaluations, 1 correction"
     )
 
 

@@ -118,6 +118,7 @@ def losses(
     psi: Callable[[Tensor, Tensor, Layout], Tensor] | None = None,
     with_sums: bool = False,
     hardness: float = 0.0,
+    evenness: float = 0.0,
 ) -> Losses:
     """Velocity errors of both branches on a batch, at given times and noise.
 
@@ -137,6 +138,7 @@ def losses(
         psi: adds L_psi of the denoised particles, usually a PsiLoss.
         with_sums: adds the loss on the sums; the model is one that estimates them.
         hardness: how much more hard particles weigh (Aligned.emphasis); of no use to others.
+        evenness: how much more particles of small events weigh (Aligned.evening), likewise.
     """
     layout = Layout.from_offsets(offsets, particles.device)
     known = events[:, :0]
@@ -152,7 +154,12 @@ def losses(
     n = particle_noise.shape[1]
     noised = diffuse(particles[:, :n], particle_noise, alpha, sigma)
     target = velocity(particles[:, :n], particle_noise, alpha, sigma)
-    particle_weights = emphasis = layout.spread(weights)
+    particle_weights = layout.spread(weights)
+    event_emphasis = weights
+    if evenness and isinstance(model, RotaryNet):
+        evening = model.representation.evening(layout.n_particles, evenness)
+        event_emphasis = weights * evening
+    emphasis = layout.spread(event_emphasis)
     if particles.shape[1] > n:
         hard = is_hard(particles)
         noised = torch.where(hard[:, None], particles, torch.cat([noised, particles[:, n:]], dim=1))
@@ -166,7 +173,7 @@ def losses(
         predicted, estimates = model.particle_outputs(noised, t, events, offsets)
         turn = layout.spread(model.representation.turn_of(events))
         true = model.representation.contributions(particles, turn)
-        sums_loss = _sums_loss(estimates, true, weights, layout)
+        sums_loss = _sums_loss(estimates, true, event_emphasis, layout, particle_weights.sum())
     else:
         predicted = model.particle_velocity(noised, t, events, offsets).float()
     error = (predicted - target).square().mean(1)
@@ -221,7 +228,7 @@ def _hard_loss(
 
 
 def _sums_loss(
-    estimates: list[Tensor], true: Tensor, weights: Tensor, layout: Layout
+    estimates: list[Tensor], true: Tensor, weights: Tensor, layout: Layout, whole: Tensor
 ) -> WeightedMean:
     """Squared error of the estimated contributions and a tenth of that of their sums.
 
@@ -234,6 +241,7 @@ def _sums_loss(
         true: (n_total, n_sums) contributions.
         weights: (n_events,).
         layout: which particles form an event.
+        whole: () weight of all particles, of which this is the mean.
     """
     particle_weights = layout.spread(weights)
     total = weights.new_zeros(())
@@ -243,4 +251,4 @@ def _sums_loss(
         sums = sums.index_add(0, layout.event_of_particle, error)
         total = total + (particle_weights * error.square().mean(1)).sum()
         total = total + SUMS_SHARE * (weights * sums.square().mean(1)).sum()
-    return WeightedMean(total / len(estimates), particle_weights.sum())
+    return WeightedMean(total / len(estimates), whole)

@@ -142,6 +142,7 @@ def numbers(
     flow_floor: Mapping[str, Any] | None = None,
     classifiers: Sequence[Mapping[str, Any]] = (),
     costs: Sequence[Mapping[str, Any]] = (),
+    uncorrected: Mapping[str, Any] | None = None,
 ) -> dict[str, Number]:
     """Every number of the table that these results hold.
 
@@ -151,11 +152,15 @@ def numbers(
         flow_floor: hi-flow --json of two halves of the reference.
         classifiers: hi-classify --json, more classifiers than the report has.
         costs: what benchmarks/cost.py --json prints, of a CPU core and of a GPU.
+        uncorrected: hi-qclosure --json of a sample whose particles were not moved to the sums of
+            their events, where those of the report were: after that, closure of Q proves little.
     """
     report = report or {"quantities": [], "sections": {}}
     everything = [*report["quantities"], *(q for one in classifiers for q in one["quantities"])]
     listed = {q["name"]: _number(q) for q in everything}
     found = {aim.key: listed[aim.key] for aim in AIMS if aim.key in listed}
+    if uncorrected is not None:
+        found |= _before_corrections(uncorrected, found)
     for name in ("event", "deepsets", "transformer"):
         if f"auc.{name}" in found:
             p = listed[f"p_value.{name}"]
@@ -178,6 +183,19 @@ def numbers(
             note=f"{cost['solver']}; {cost['event_evaluations']} of the small networks",
         )
     return found
+
+
+def _before_corrections(
+    uncorrected: Mapping[str, Any], found: Mapping[str, Number]
+) -> dict[str, Number]:
+    """Closure before particles were moved to the sums; what it is after, as a note."""
+    listed = {q["name"]: _number(q) for q in uncorrected["quantities"]}
+    before = {}
+    for key in (aim.key for aim in AIMS if aim.key in listed):
+        after = found.get(key)
+        note = "" if after is None else f"{with_error(after.value, after.error)} after corrections"
+        before[key] = _noted(listed[key], note)
+    return before
 
 
 def _number(entry: Mapping[str, Any]) -> Number:

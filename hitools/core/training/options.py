@@ -50,6 +50,7 @@ class TrainingOptions:
         psi_weight: of L_psi in the loss; 0 leaves it out.
         sums_weight: of the loss on the sums of particles, for networks that estimate them.
         hardness: how much more hard particles weigh in their loss, for the same networks.
+        evenness: how much more the particles of small events do: 0 particles weigh alike, 1 events.
         sampler_times: share of the diffusion times of particles that are those at which the sampler
             below evaluates them (times.py); the others are drawn evenly.
         branch: "both" are trained, or "event" alone: what draws event vectors and what else is
@@ -74,6 +75,7 @@ class TrainingOptions:
         solver_steps: its steps.
         solver_small_steps: the same in small events, where that is more.
         solver_grid: and their times.
+        solver_corrections: and how often particles are moved to the sums of their event after it.
     """
 
     preset: str = "paper"
@@ -96,6 +98,7 @@ class TrainingOptions:
     psi_weight: float = 0.0
     sums_weight: float = 0.0
     hardness: float = 0.0
+    evenness: float = 0.0
     sampler_times: float = 0.0
     branch: str = "both"
     event_times: int = 1
@@ -115,6 +118,7 @@ class TrainingOptions:
     solver_steps: int = 32
     solver_small_steps: int = 0
     solver_grid: str = "uniform"
+    solver_corrections: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
@@ -125,6 +129,7 @@ class TrainingOptions:
             "batch": self.batch > 0,
             "sums_weight": self.sums_weight >= 0,
             "hardness": self.hardness >= 0,
+            "evenness": 0 <= self.evenness <= 1,
             "sampler_times": 0 <= self.sampler_times < 1,
             "event_times": self.event_times > 0,
             "calibration_events": self.calibration_events >= 0,
@@ -202,6 +207,7 @@ ROTARY: Final = TrainingOptions(
     ema=0.999,
     sums_weight=0.1,
     hardness=1.0,
+    evenness=0.5,
     sampler_times=0.8,
     event_times=8,
     calibration_events=2000,
@@ -209,6 +215,7 @@ ROTARY: Final = TrainingOptions(
     solver_steps=4,
     solver_small_steps=8,
     solver_grid="power",
+    solver_corrections=1,
 )
 
 PRESETS: Final[dict[str, TrainingOptions]] = {

@@ -213,6 +213,7 @@ def _prepare(
                 "steps": options.solver_steps,
                 "small_steps": options.solver_small_steps,
                 "grid": options.solver_grid,
+                "corrections": options.solver_corrections,
             },
         )
         if accelerator.is_main_process:
@@ -399,6 +400,7 @@ def _objective(
         psi_weight=options.psi_weight,
         sums_weight=options.sums_weight,
         hardness=options.hardness,
+        evenness=options.evenness,
         event_times=options.event_times,
         autocast=autocast_for(options.precision, accelerator.device),
     )

@@ -65,6 +65,7 @@ class Objective:
         psi_weight: of L_psi; 0 leaves it out.
         sums_weight: of the loss on the sums of particles; 0 leaves it out.
         hardness: how much more hard particles weigh; see objective.losses.
+        evenness: how much more particles of small events weigh, likewise.
         event_times: diffusion times at which each event vector is shown.
         with_particles: whether particles are shown; else event vectors alone.
         autocast: makes the context of the precision that the network runs in.
@@ -76,6 +77,7 @@ class Objective:
     psi_weight: float = 0.0
     sums_weight: float = 0.0
     hardness: float = 0.0
+    evenness: float = 0.0
     event_times: int = 1
     with_particles: bool = True
     autocast: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -152,6 +154,7 @@ class Objective:
                     psi=psi,
                     with_sums=self.sums_weight > 0,
                     hardness=self.hardness,
+                    evenness=self.evenness,
                 )
             others = (parts.particle, parts.psi, parts.sums, parts.hard)
             means = [parts.event, *(one or nothing for one in others)]

@@ -95,6 +95,15 @@ def test_numbers_are_taken_from_what_the_commands_wrote():
     assert aims["cuda"].verdict(found["cuda"]) == "yes"
 
 
+def test_closure_is_judged_before_corrections():
+    closure = {"quantities": [quantity("q.rms.x", 0.9, 0.01), quantity("q.other", 3.0)]}
+    after = {"quantities": [quantity("q.rms.x", 0.02, 0.001)], "sections": {}}
+    found = numbers(after, uncorrected=closure)
+    assert found == {"q.rms.x": Number(0.9, 0.01, note="0.0200 ± 0.0010 after corrections")}
+    assert numbers(after)["q.rms.x"].value == 0.02
+    assert numbers(uncorrected=closure)["q.rms.x"] == Number(0.9, 0.01)
+
+
 def test_goals_for_many_events_are_not_claimed_with_few():
     aims = {aim.key: aim for aim in AIMS}
     few = numbers(report(), flow([0.1], [0.1]))
