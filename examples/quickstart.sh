@@ -33,7 +33,10 @@ run hi-sample -m model -n 1000 --seed 2 -j "$workers" -o sample.h5
 
 say "5. Against real events that the training never saw"
 run hi-w1 data/test.h5 sample.h5
-run hi-qclosure sample.h5 --plot qclosure.png
+# Before particles are moved to the sums of their events: what the network reached.
+echo "\$ hi-sample -m model -n 1000 --seed 2 -j $workers --corrections 0 | hi-qclosure -"
+hi-sample -m model -n 1000 --seed 2 -j "$workers" --corrections 0 -q |
+    hi-qclosure - --plot qclosure.png
 run hi-closure data/test.h5 sample.h5 --plot closure.png
 run hi-flow data/test.h5 sample.h5 --plot flow.png
 run hi-jets data/test.h5 sample.h5 -j "$workers" --plot jets.png

@@ -1,6 +1,6 @@
 """How commands show trained models: as a list (hi-sample) and one by one (hi-info)."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hitools.cmd.common import console
 
@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 
     from hitools.core.shipped import ModelSummary
 
+_WIDEST: Final = 10_000
+
 
 def print_models(models: "Sequence[ModelSummary]") -> None:
-    """A line a model, on standard output."""
+    """A line a model, on standard output: none is cut, however narrow the terminal."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -23,7 +25,9 @@ def print_models(models: "Sequence[ModelSummary]") -> None:
         table.add_row(
             model.name, model.collisions, _weights(model), model.sampling, model.description
         )
-    console().print(table)
+    out = console()
+    out.width = out.measure(table, options=out.options.update(width=_WIDEST)).maximum
+    out.print(table)
 
 
 def _weights(model: "ModelSummary") -> str:

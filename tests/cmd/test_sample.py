@@ -216,6 +216,25 @@ def test_hi_info_describes_a_model_by_folder_and_by_name(run, library, model):
     assert_one_line_error(run("hi-info", "--check", "oo-5360"), "--check")
 
 
+def test_the_shipped_model_moves_particles_to_their_sums_unless_told_not_to(run, tmp_path, model):
+    """What the network reached can be had; after it Q is closer, and no spectrum changes."""
+    for name, more in (("moved", ()), ("bare", ("--corrections", 0))):
+        run("hi-sample", "-n", 60, "-o", f"{name}.h5", "-q", *more)
+    moved, bare = (read_all(tmp_path / f"{name}.h5") for name in ("moved", "bare"))
+    np.testing.assert_array_equal(moved.events, bare.events)
+    large = bare.n_particles > 50
+
+    def off_by(events):
+        again = events.recomputed()
+        return np.std([(events.event(q) - again.event(q))[large] for q in ("q_x", "q_y")])
+
+    assert off_by(moved) < off_by(bare) / 2 < 0.4
+    pt = [events.particle("pt").astype(np.float64) for events in (moved, bare)]
+    assert np.abs(pt[0] - pt[1]).mean() < 0.02
+    refused = run("hi-sample", "-m", model, "-n", 1, "--corrections", 1)
+    assert_one_line_error(refused, "corrections: 0 expected")
+
+
 def test_every_shipped_model_samples_events_that_are_sound(pipe):
     for name in named_models(model_libraries()[-1:]):
         result = pipe(f"hi-sample -m {name} -n 3 -q | hi-info --check --json -")

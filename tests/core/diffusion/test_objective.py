@@ -251,3 +251,49 @@ def test_hard_particles_are_in_no_loss_but_their_own(oo):
     with torch.no_grad():
         late = losses(model, z, x, offsets, weights, 0 * times, event_noise, 0 * noise, psi=psi)
     assert float(late.psi.value) < 0.01
+
+
+@pytest.mark.parametrize("evenness", [0.5, 1.0])
+def test_particles_of_small_events_weigh_more(oo, evenness):
+    """As the losses of events one by one, weighed by hand."""
+    scaling = Aligned.fit([oo], eta_max=2.5)
+    torch.manual_seed(0)
+    sizes = RotaryConfig(16, 1, 24, n_blocks=2, n_feedbacks=1, event_width=16, slice_width=16)
+    model = RotaryNet(sizes, scaling)
+    few = oo.take(np.flatnonzero(oo.n_particles > 0)[:8])
+    offsets = torch.from_numpy(few.offsets)
+    z, x = scaling.encode(torch.from_numpy(few.events), torch.from_numpy(few.particles), offsets)
+    weights, times = torch.rand(8) + 0.5, torch.rand(8)
+    event_noise, noise = torch.randn(1, *z.shape), torch.randn(len(x), 4)
+
+    @torch.no_grad()
+    def found(events: slice, evenness: float) -> Losses:
+        rows = slice(int(offsets[events.start]), int(offsets[events.stop]))
+        return losses(
+            model,
+            z[events],
+            x[rows],
+            offsets[events.start : events.stop + 1] - rows.start,
+            weights[events],
+            times[events],
+            event_noise[:, events],
+            noise[rows],
+            with_sums=True,
+            evenness=evenness,
+        )
+
+    together = found(slice(0, 8), evenness)
+    usual = np.median(oo.n_particles[oo.n_particles > 0])
+    alone = [found(slice(k, k + 1), 0.0) for k in range(8)]
+    lifts = (usual / few.n_particles) ** evenness
+    for name in ("particle", "sums"):
+        expected = sum(
+            lift * float(getattr(one, name).numerator)
+            for lift, one in zip(lifts, alone, strict=True)
+        )
+        assert float(getattr(together, name).numerator) == pytest.approx(expected, rel=0.03)
+        # What it is the mean over stays the same: the weights are 1 in the median event.
+        assert torch.equal(
+            getattr(together, name).denominator, getattr(found(slice(0, 8), 0.0), name).denominator
+        )
+    assert torch.equal(together.event.numerator, found(slice(0, 8), 0.0).event.numerator)

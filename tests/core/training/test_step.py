@@ -68,6 +68,7 @@ def rotary_gradient(events, steps, budget):
         NoiseKey.of(1, "training particles"),
         sums_weight=0.3,
         hardness=1.0,
+        evenness=0.5,
         event_times=3,
     )
     torch.manual_seed(0)
