@@ -102,7 +102,7 @@ class ModelSummary:
         steps: of it.
         small_steps: of it in small events, where that is more.
         grid: of their times.
-        corrections: how often particles are then moved to the sums of their event.
+        corrections: how often particles of other events are then moved to their sums.
         evaluations: of the particle network for an event, at most; None for a solver unknown here.
         data: counts of events, as in config.json.
         training: options, as in config.json.

@@ -13,7 +13,7 @@ from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_INDEX, particle_features
 from hitools.core.format.meta import EventMeta
-from hitools.core.generator import Generator, Sampling
+from hitools.core.generator import SMALL, Generator, Sampling
 from hitools.core.modelfolder import ModelConfig
 from hitools.core.nets.config import NetConfig
 from hitools.core.nets.model import Denoiser
@@ -125,7 +125,7 @@ def test_corrections_bring_particles_to_what_their_event_says(oo, config):
     def off_by(corrections):
         sampling = Sampling(seed=5, steps=4, event_steps=4, corrections=corrections)
         made = joined(generator(rotary, model, sampling).sample(60))
-        made = made.take(np.flatnonzero(made.n_particles > 100))
+        made = made.take(np.flatnonzero(made.n_particles >= SMALL))
         again = made.recomputed()
         names = ("q_x", "q_y", "sum_pt")
         return np.array([np.std(made.event(name) - again.event(name)) for name in names])

@@ -75,7 +75,7 @@ class TrainingOptions:
         solver_steps: its steps.
         solver_small_steps: the same in small events, where that is more.
         solver_grid: and their times.
-        solver_corrections: and how often particles are moved to the sums of their event after it.
+        solver_corrections: and how often particles of other events are then moved to their sums.
     """
 
     preset: str = "paper"
