@@ -220,15 +220,21 @@ def test_gradients_of_psi_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(lambda x, e: PSI(x, e, layout), (particles, events))
 
 
-def test_hard_particles_are_in_no_loss_but_their_own(oo):
-    """Their noise shows nowhere; their likelihood is what the network says of each event."""
-    scaling = Aligned.fit([oo], hard_from=1.5, eta_max=2.5)
+def rotary_batch(scaling: Aligned, events: EventBatch) -> tuple[RotaryNet, Tensor, Tensor, Tensor]:
+    """A network with random weights; event scores, particles and offsets of real events."""
     torch.manual_seed(0)
     sizes = RotaryConfig(16, 1, 24, n_blocks=2, n_feedbacks=1, event_width=16, slice_width=16)
     model = RotaryNet(sizes, scaling)
+    offsets = torch.from_numpy(events.offsets)
+    arrays = torch.from_numpy(events.events), torch.from_numpy(events.particles)
+    return model, *scaling.encode(*arrays, offsets), offsets
+
+
+def test_hard_particles_are_in_no_loss_but_their_own(oo):
+    """Their noise shows nowhere; their likelihood is what the network says of each event."""
     few = oo.take(np.flatnonzero(oo.n_particles > 0)[:20])
-    offsets = torch.from_numpy(few.offsets)
-    z, x = scaling.encode(torch.from_numpy(few.events), torch.from_numpy(few.particles), offsets)
+    model, z, x, offsets = rotary_batch(Aligned.fit([oo], hard_from=1.5, eta_max=2.5), few)
+    scaling = model.representation
     hard = is_hard(x)
     assert 20 < hard.sum() < len(hard) / 5
     weights, times = torch.rand(20) + 0.5, torch.rand(20)
@@ -256,13 +262,8 @@ def test_hard_particles_are_in_no_loss_but_their_own(oo):
 @pytest.mark.parametrize("evenness", [0.5, 1.0])
 def test_particles_of_small_events_weigh_more(oo, evenness):
     """As the losses of events one by one, weighed by hand."""
-    scaling = Aligned.fit([oo], eta_max=2.5)
-    torch.manual_seed(0)
-    sizes = RotaryConfig(16, 1, 24, n_blocks=2, n_feedbacks=1, event_width=16, slice_width=16)
-    model = RotaryNet(sizes, scaling)
     few = oo.take(np.flatnonzero(oo.n_particles > 0)[:8])
-    offsets = torch.from_numpy(few.offsets)
-    z, x = scaling.encode(torch.from_numpy(few.events), torch.from_numpy(few.particles), offsets)
+    model, z, x, offsets = rotary_batch(Aligned.fit([oo], eta_max=2.5), few)
     weights, times = torch.rand(8) + 0.5, torch.rand(8)
     event_noise, noise = torch.randn(1, *z.shape), torch.randn(len(x), 4)
 
