@@ -89,7 +89,7 @@ class Sampling:
         """Times of event_steps: even ones where those of particles are finer towards the data.
 
         Particles meet their sums in the last steps; the vectors have none to meet, and coarse
-        steps next to the noise would take a percent of their variance (docs/rotary.md).
+        steps next to the noise would take a percent of their variance (docs/ablation.md).
         """
         return "uniform" if self.grid == "power" else self.grid
 
