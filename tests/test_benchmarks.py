@@ -211,3 +211,37 @@ def test_moments_of_slices_are_those_of_their_particles(oo, tmp_path):
     phi = np.split(whole.particle("phi").astype(float), whole.offsets[1:-1])
     truth = [abs(np.exp(2j * one).sum()) ** 2 / len(one) - 1 for one in phi]
     assert ours == pytest.approx(np.mean(truth), abs=0.02)
+
+
+def test_hard_particles_that_a_model_says_wrong_are_noticed(oo_path):
+    hard = load("hard")
+    network = hard.drawing_hard("oo-5360")
+    n = 100
+    pairs, costs = hard.of_file(network, str(oo_path), n)
+    assert len(costs) == n
+    right = hard.rows(pairs)
+    assert len(right) == 2 * (len(hard.DISTANCES) - 1)
+    for name, row in right.items():
+        assert abs(row["model"] - row["real"]) < 4.5 * row["error"], name
+    with torch.no_grad():
+        network.hard.partner_out.bias.view(-1, 3)[:, 0] -= 50  # no jets
+    pairs, costs_without = hard.of_file(network, str(oo_path), n)
+    assert costs_without.mean() > costs.mean() + 0.1
+    near = "cos1, 0 to 0.2"
+    assert hard.rows(pairs)[near]["model"] < right[near]["model"] - 0.1
+
+
+def test_pairs_of_hard_particles_are_all_of_an_event():
+    """Against two loops."""
+    hard = load("hard")
+    counts = [3, 0, 1, 4]
+    nothing = torch.zeros(0)
+    events = hard.HardEvents(nothing, torch.tensor(counts), *(4 * [nothing]))
+    one, other, event = hard._pairs(events)
+    expected = [
+        (start + i, start + j, k)
+        for k, start in enumerate(np.cumsum([0, *counts[:-1]]))
+        for i in range(counts[k])
+        for j in range(i)
+    ]
+    assert sorted(zip(one.tolist(), other.tolist(), event.tolist(), strict=True)) == expected

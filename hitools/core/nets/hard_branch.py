@@ -8,9 +8,13 @@ does. So the few hard particles are drawn before the others, each given those be
 Of particles that know nothing of each other the law of the next hardest is known: all of those
 left are below s with probability (Phi(s) / Phi(score before))^left, Phi the normal law. The network
 says a mixture of normal laws of the score of that probability, standard normal to begin with; the
-list ends where the next particle would be below the threshold. Places follow a mixture of broad
-parts, of narrow ones around each of the harder particles, and of one opposite to each of these in
-phi. A recurrent network says all of these mixtures; it is told what the event's sums still miss.
+list ends where the next particle would be below the threshold. Places follow a mixture of the cells
+of a grid in eta and phi and of narrow parts around each of the harder particles. A recurrent
+network says these mixtures; it is told what the event's sums still miss. The logarithms of the
+shares of cells are waves in phi, to which each of the harder particles adds some of its own, by its
+distance in eta: what particles far apart know of each other is a few numbers there. So is how a
+particle leans towards the event plane: of independent particles whose Q is known, by its pT times
+what Q still misses over the number of those left.
 """
 
 import math
@@ -28,16 +32,27 @@ from hitools.core.nets.layers import Dense
 N_HARMONICS: Final = 4
 N_FEATURES: Final = 2 + 2 * N_HARMONICS
 N_SCORE_PARTS: Final = 6
-N_BROAD: Final = 8
 
 NEAR_WIDTHS: Final = (0.03, 0.08, 0.2, 0.4)
 """In phi, to begin with, of the parts around a harder particle."""
 
-N_PARTNER: Final = len(NEAR_WIDTHS) + 1
-"""Parts that belong to a harder particle: near it, and opposite to it."""
+CELL_ETAS: Final = tuple(0.5 * k for k in range(-4, 5))
+"""Of the grid, as scores: with CELL_WIDTHS a normal law is their sum."""
+
+N_CELL_PHIS: Final = 24
+CELL_WIDTHS: Final = (0.35, 0.175)
+"""In the score of eta and in phi, to begin with."""
+
+CELL_HARMONICS: Final = 3
+"""Of the waves of the shares of cells."""
+
+N_DISTANCES: Final = 5
+"""In eta, between a cell and a harder particle: 0, 1, ... where all of eta is so many long."""
 
 SCORE_PER_ETA: Final = 0.5
 """Of eta in the middle of |eta| < 2.5: widths in its score, relative to those in phi."""
+
+N_NEAR: Final = len(NEAR_WIDTHS)
 
 MOST_PARTNERS: Final = 24
 """Only so many of the hardest have parts: all pairs of a large event would be too many."""
@@ -48,6 +63,12 @@ TURNS: Final = 2
 HIGHEST: Final = 8.0
 """Score that no particle reaches."""
 
+LEAN_PER_SCORE: Final = 0.75
+"""Slope of ln pT of hard particles in their score (O-O)."""
+
+LEAN_UNIT: Final = 4.0
+"""Lean of a particle at the threshold where Q misses one unit per particle, roughly."""
+
 N_NOISE: Final = 5
 """Normal numbers that a particle is drawn from."""
 
@@ -55,6 +76,9 @@ _UNIT: Final = 4.0
 """Of what sums miss, where it is bent."""
 
 _LOG_WIDTHS: Final = (math.log(0.005), math.log(3.0))
+_LOG_CELL_WIDTHS: Final = (math.log(0.05), math.log(0.7))
+"""So narrow that the law of a cell does not reach around the circle."""
+
 _LOG_SAME: Final = -1e-6
 """Share at least between two scores: float32 may not tell them apart."""
 
@@ -75,6 +99,29 @@ def hardest_first(scores: Tensor, hard: Tensor, event: Tensor) -> Tensor:
     return rows[event[rows].argsort(stable=True)]
 
 
+@dataclass(frozen=True)
+class HardEvents:
+    """Hard particles of events, and what is known of these events.
+
+    Attributes:
+        particles: (n_hard, 3) scores of pT and eta, and phi from psi_2; hardest_first.
+        counts: (n_events,) how many each event has.
+        n_particles: (n_events,) particles in all.
+        known: (n_events, n_known).
+        totals: (n_events, n_sums) what all particles of an event add up to.
+        added: (n_hard, n_sums) what each hard one adds.
+
+    Sums are at least the number of particles, their sum pT, Q_x and Q_y (KnownSums.of_whole).
+    """
+
+    particles: Tensor
+    counts: Tensor
+    n_particles: Tensor
+    known: Tensor
+    totals: Tensor
+    added: Tensor
+
+
 class HardBranch(nn.Module):
     """The likelihood of the hard particles of events, and how they are drawn."""
 
@@ -88,74 +135,79 @@ class HardBranch(nn.Module):
         self.memory = nn.GRU(width, width, batch_first=True)
         self.score_hidden = Dense(width, width)
         self.score_out = Dense(width, 3 * N_SCORE_PARTS)
-        self.place_hidden = Dense(width + 1, width)
-        self.broad_out = Dense(width, 6 * N_BROAD)
+        self.place_hidden = Dense(width + 3, width)
+        self.leaning = nn.Parameter(torch.zeros(()))
         self.here = Dense(width, width)
         self.there = Dense(N_FEATURES, width)
         self.partner_hidden = Dense(width, width)
-        self.partner_out = Dense(width, 4 * N_PARTNER)
-        for layer in (self.score_out, self.broad_out, self.partner_out):
+        self.partner_out = Dense(width, 3 * N_NEAR)
+        self.cells_out = Dense(width, len(CELL_ETAS) * (1 + 2 * CELL_HARMONICS))
+        self.bend_out = Dense(width, N_DISTANCES * (1 + CELL_HARMONICS))
+        self.log_cell_widths = nn.Parameter(torch.tensor(CELL_WIDTHS).log())
+        for layer in (self.score_out, self.partner_out):
             layer.weight.data.mul_(0.1)
         with torch.no_grad():
-            broad = self.broad_out.bias.view(N_BROAD, 6)
-            turns = torch.arange(N_BROAD) * (2 * math.pi / N_BROAD)
-            broad[:, 3], broad[:, 4], broad[:, 5] = turns.cos(), turns.sin(), 1.0
-            parts = self.partner_out.bias.view(N_PARTNER, 4)
-            widths = torch.tensor([*NEAR_WIDTHS, 0.5])
+            parts = self.partner_out.bias.view(N_NEAR, 3)
+            widths = torch.tensor(NEAR_WIDTHS)
             parts[:, 0] = -3.0
-            parts[:, 2] = (SCORE_PER_ETA * widths).log()
-            parts[:, 3] = widths.log()
+            parts[:, 1] = (SCORE_PER_ETA * widths).log()
+            parts[:, 2] = widths.log()
+            nn.init.zeros_(self.cells_out.weight)
+            nn.init.zeros_(self.bend_out.weight)
+            # Cells add up to a normal law in the score of eta, even in phi.
+            cells = self.cells_out.bias.view(len(CELL_ETAS), -1)
+            beyond = 1 - CELL_WIDTHS[0] ** 2
+            cells[:, 0] = -2.7 - torch.tensor(CELL_ETAS).square() / (2 * beyond)
 
-    def log_likelihood(
-        self,
-        particles: Tensor,
-        counts: Tensor,
-        n_particles: Tensor,
-        known: Tensor,
-        totals: Tensor,
-        added: Tensor,
-    ) -> Tensor:
-        """(n_events,) logarithm of the density of the hard particles of each event.
-
-        Args:
-            particles: (n_hard, 3) scores of pT and eta, and phi from psi_2; hardest_first.
-            counts: (n_events,) how many each event has.
-            n_particles: (n_events,) particles in all.
-            known: (n_events, n_known).
-            totals: (n_events, n_sums) what all particles of an event add up to.
-            added: (n_hard, n_sums) what each hard one adds.
-        """
-        lists = _Lists.of(counts)
+    def log_likelihood(self, events: HardEvents) -> Tensor:
+        """(n_events,) logarithm of the density of the hard particles of each event."""
+        lists = _Lists.of(events.counts)
         event, rank = lists.event, lists.rank
-        missing = (totals[event] - lists.running_sums(added)).to(totals.dtype)
-        states = self._states(lists, particles, missing, self._begin(known, totals))
-        scores = particles[:, 0]
+        states = self._states(lists, events)
+        scores = events.particles[:, 0]
         lowest = lists.last_of(scores, HIGHEST)
-        left = n_particles - counts
+        left = events.n_particles - lists.counts
         end, _ = _rank(lowest.new_full(lowest.shape, self.threshold), lowest, left)
-        law = _Ranks.of(self._ranks(states[counts, torch.arange(len(counts), device=end.device)]))
-        total = torch.where(left > 0, law.log_below(end), 0.0)
+        last = states[lists.counts, torch.arange(len(lists.counts), device=end.device)]
+        total = torch.where(left > 0, _Ranks.of(self._ranks(last)).log_below(end), 0.0)
         said = states[rank, event]
         above = torch.where(rank == 0, HIGHEST, scores.roll(1))
-        place, log_slope = _rank(scores, above, n_particles[event] - rank)
+        place, log_slope = _rank(scores, above, events.n_particles[event] - rank)
         each = _Ranks.of(self._ranks(said)).log_density(place) + log_slope
-        partners = lists.rows[event, :MOST_PARTNERS]
-        is_harder = torch.arange(partners.shape[1], device=rank.device) < rank[:, None]
-        where = self._places(said, scores, particles[partners], is_harder)
-        each = each + where.log_density(particles[:, 1], particles[:, 2])
+        where = self._where(lists, said, events)
+        each = each + where.log_density(*events.particles[:, 1:].unbind(1))
         return total.index_add(0, event, each)
 
-    def _states(
-        self, lists: "_Lists", particles: Tensor, missing: Tensor, beginning: Tensor
-    ) -> Tensor:
+    def places(self, events: HardEvents) -> "Places":
+        """Laws of the place of each hard particle, given its score and those before it."""
+        lists = _Lists.of(events.counts)
+        said = self._states(lists, events)[lists.rank, lists.event]
+        return self._where(lists, said, events)
+
+    def _where(self, lists: "_Lists", said: Tensor, events: HardEvents) -> "Places":
+        particles = events.particles
+        missing = lists.missing(events) + events.added
+        lean = self._lean(particles[:, 0], missing.to(said.dtype))
+        partners = lists.rows[lists.event, :MOST_PARTNERS]
+        ranks = torch.arange(partners.shape[1], device=partners.device)
+        is_harder = ranks < lists.rank[:, None]
+        return self._places(said, particles[:, 0], lean, particles[partners], is_harder)
+
+    def _states(self, lists: "_Lists", events: HardEvents) -> Tensor:
         """(most + 1, n_events, width): of each event, after so many of its particles."""
+        beginning = self._begin(events.known, events.totals)
         states = beginning[None]
-        if not len(particles):
+        if not len(events.particles):
             return states
+        missing = lists.missing(events)
+        heard = self._hear(events.particles, missing.to(states.dtype))
         filled = lists.counts.nonzero()[:, 0]
-        heard = self._hear(particles, missing)[lists.rows[filled]]
-        lengths = lists.counts[filled].cpu()
-        packed = pack_padded_sequence(heard, lengths, batch_first=True, enforce_sorted=False)
+        packed = pack_padded_sequence(
+            heard[lists.rows[filled]],
+            lists.counts[filled].cpu(),
+            batch_first=True,
+            enforce_sorted=False,
+        )
         found, _ = self.memory(packed, states[:, filled].contiguous())
         after, _ = pad_packed_sequence(found)
         of_all = after.new_zeros(len(after), *beginning.shape)
@@ -181,7 +233,7 @@ class HardBranch(nn.Module):
             adds: what (n, 3) particles add to the sums of the events of these numbers, (n, n_sums).
 
         Returns:
-            (n_hard, 3) particles as log_likelihood takes them, and (n_events,) how many.
+            (n_hard, 3) particles as in HardEvents, and (n_events,) how many.
         """
         going = (n_particles > 0).nonzero()[:, 0]
         state, missing = self._begin(known, totals)[going], totals[going]
@@ -200,7 +252,7 @@ class HardBranch(nn.Module):
             )
             partners = harder[:, :MOST_PARTNERS]
             exists = partners.new_ones(partners.shape[:2], dtype=torch.bool)
-            law = self._places(state, scores, partners, exists)
+            law = self._places(state, scores, self._lean(scores, missing), partners, exists)
             where = law.drawn(shares[:, 1], numbers[:, 3:])
             particles = torch.cat([scores[:, None], where], dim=1)
             drawn.append(particles)
@@ -229,42 +281,94 @@ class HardBranch(nn.Module):
     def _ranks(self, state: Tensor) -> Tensor:
         return self.score_out(functional.silu(self.score_hidden(state)))
 
-    def _places(self, state: Tensor, scores: Tensor, partners: Tensor, exists: Tensor) -> "_Places":
+    def _lean(self, scores: Tensor, missing: Tensor) -> Tensor:
+        """(n, 2) towards Q, of particles with these scores, where sums still miss (n, n_sums)."""
+        per_particle = LEAN_UNIT * missing[:, 2:4] / missing[:, :1].clamp(min=1)
+        lean = per_particle * (LEAN_PER_SCORE * (scores - self.threshold)).exp()[:, None]
+        size = lean.norm(dim=1, keepdim=True).clamp(min=1e-6)
+        return lean * (size.asinh() / size)
+
+    def _places(
+        self, state: Tensor, scores: Tensor, lean: Tensor, partners: Tensor, exists: Tensor
+    ) -> "Places":
         """Law of the places of particles with these scores.
 
         Args:
             state: (n, width) before them.
             scores: (n,).
+            lean: (n, 2) towards Q.
             partners: (n, m, 3) harder particles of the same events.
             exists: (n, m) which of them there are.
         """
-        said = functional.silu(self.place_hidden(torch.cat([state, scores[:, None]], dim=1)))
-        broad = self.broad_out(said).unflatten(1, (N_BROAD, 6))
-        logit, eta, log_eta, x, y, log_phi = broad.unbind(2)
-        broad_phi = torch.atan2(y, x + 1e-6)
+        said = functional.silu(self.place_hidden(torch.cat([state, scores[:, None], lean], dim=1)))
         row, which = exists.nonzero().unbind(1)
         pair = self.here(said)[row] + self.there(_features(partners[row, which]))
-        told = self.partner_out(
-            functional.silu(self.partner_hidden(functional.silu(pair)))
-        ).unflatten(1, (N_PARTNER, 4))
-        of_partners = told.new_zeros(*exists.shape, N_PARTNER, 4)
+        pair = functional.silu(self.partner_hidden(functional.silu(pair)))
+        told = self.partner_out(pair).unflatten(1, (N_NEAR, 3))
+        of_partners = told.new_zeros(*exists.shape, N_NEAR, 3)
         of_partners = of_partners.index_put((row, which), told)
-        partner_logit = of_partners[..., 0].masked_fill(~exists[..., None], -math.inf)
-        is_near = torch.arange(N_PARTNER, device=exists.device) < len(NEAR_WIDTHS)
-        # Near parts lie around their particle, the other where it says in eta, and opposite.
-        centre = torch.where(is_near, partners[..., 1, None], of_partners[..., 1])
-        angle = torch.where(is_near, partners[..., 2, None], partners[..., 2, None] + math.pi)
-
-        def joined(of_broad: Tensor, of_others: Tensor) -> Tensor:
-            return torch.cat([of_broad, of_others.flatten(1)], dim=1)
-
-        return _Places(
-            joined(logit, partner_logit).log_softmax(1),
-            joined(eta, centre),
-            joined(log_eta, of_partners[..., 2]).clamp(*_LOG_WIDTHS),
-            joined(broad_phi, angle),
-            joined(log_phi, of_partners[..., 3]).clamp(*_LOG_WIDTHS),
+        near_logit = of_partners[..., 0].masked_fill(~exists[..., None], -math.inf)
+        cell_logit = self._cells(said, lean, self.bend_out(pair), partners[row, which], row)
+        logit = torch.cat([near_logit.flatten(1), cell_logit.flatten(1)], dim=1)
+        eta, phi = (partners[..., k].repeat_interleave(N_NEAR, dim=1) for k in (1, 2))
+        return Places(
+            logit.log_softmax(1),
+            eta,
+            of_partners[..., 1].flatten(1).clamp(*_LOG_WIDTHS),
+            phi,
+            of_partners[..., 2].flatten(1).clamp(*_LOG_WIDTHS),
+            self.log_cell_widths.clamp(*_LOG_CELL_WIDTHS),
         )
+
+    def _cells(
+        self, said: Tensor, lean: Tensor, bends: Tensor, partners: Tensor, row: Tensor
+    ) -> Tensor:
+        """(n, cells of eta, cells of phi) logarithms of shares.
+
+        Args:
+            said: (n, width) of the particles whose places are asked for.
+            lean: (n, 2) towards Q, of these.
+            bends: (n_pairs, N_DISTANCES * (1 + CELL_HARMONICS)) what each harder particle adds,
+                by distance in eta: evenly in phi, and waves with a crest or a trough where it is.
+            partners: (n_pairs, 3) the harder particles.
+            row: (n_pairs,) whose places they bend.
+        """
+        _, eta, phi = partners.unbind(1)
+        even, *amplitudes = torch.einsum(
+            "ped,pdk->kpe", _by_distance(eta), bends.unflatten(1, (N_DISTANCES, -1))
+        )
+        waves = [
+            amplitude * wave[:, None]
+            for amplitude, turn in zip(amplitudes, _turns(phi).unbind(1), strict=True)
+            for wave in (turn.cos(), turn.sin())
+        ]
+        bent = torch.stack([even, *waves], dim=2)
+        field = self.cells_out(said).unflatten(1, (len(CELL_ETAS), -1)).index_add(0, row, bent)
+        # Columns of Q's harmonic, in cos and sin.
+        leaning = functional.pad(self.leaning * lean, (3, 2 * CELL_HARMONICS - 4))
+        field = field + leaning[:, None]
+        turns = _turns(_cell_phis(said))
+        shape = torch.stack([turns.cos(), turns.sin()], dim=2).flatten(1)
+        return field[:, :, :1] + field[:, :, 1:] @ shape.T
+
+
+def _by_distance(eta: Tensor) -> Tensor:
+    """(n, cells of eta, N_DISTANCES) weights on the line between the nearest two distances."""
+    here = N_DISTANCES * torch.special.ndtr(eta)
+    there = N_DISTANCES * torch.special.ndtr(eta.new_tensor(CELL_ETAS))
+    apart = (here[:, None] - there).abs().clamp(max=N_DISTANCES - 1)
+    steps = torch.arange(N_DISTANCES, device=eta.device)
+    return (1 - (apart[:, :, None] - steps).abs()).clamp(min=0)
+
+
+def _cell_phis(like: Tensor) -> Tensor:
+    """(N_CELL_PHIS,) centres of cells."""
+    return torch.arange(N_CELL_PHIS, device=like.device) * (2 * math.pi / N_CELL_PHIS)
+
+
+def _turns(phi: Tensor) -> Tensor:
+    """(n, CELL_HARMONICS) multiples of (n,) azimuths."""
+    return phi[:, None] * torch.arange(1, CELL_HARMONICS + 1, device=phi.device)
 
 
 @dataclass(frozen=True)
@@ -306,6 +410,10 @@ class _Lists:
         through = added.double().cumsum(0)
         before = torch.cat([through.new_zeros(1, through.shape[1]), through])
         return through - before[self.first[self.event]]
+
+    def missing(self, events: HardEvents) -> Tensor:
+        """(n_hard, n_sums) what the sums still miss after each particle."""
+        return events.totals[self.event] - self.running_sums(events.added)
 
     def last_of(self, values: Tensor, otherwise: float) -> Tensor:
         """(n_events,) of the last of each event; otherwise, where it has none."""
@@ -386,40 +494,92 @@ class _Ranks:
 
 
 @dataclass(frozen=True)
-class _Places:
-    """A mixture of normal laws of the score of eta and, around the circle, of phi; each (n, k)."""
+class Places:
+    """A mixture of normal laws of the score of eta and, around the circle, of phi.
+
+    Attributes:
+        log_weight: (n, k + cells) of k parts that belong to harder particles, and of all cells.
+        eta: (n, k) of these parts, as the next three.
+        log_eta_width: their widths.
+        phi: their azimuths.
+        log_phi_width: their widths.
+        log_cell_widths: (2,) of a cell, in eta and phi.
+    """
 
     log_weight: Tensor
     eta: Tensor
     log_eta_width: Tensor
     phi: Tensor
     log_phi_width: Tensor
+    log_cell_widths: Tensor
 
     def log_density(self, eta: Tensor, phi: Tensor) -> Tensor:
         """(n,) logarithm of the density at (n,) scores of eta and (n,) phi."""
         along = (eta[:, None] - self.eta) * (-self.log_eta_width).exp()
-        turn = torch.remainder(phi[:, None] - self.phi + math.pi, 2 * math.pi) - math.pi
         turns = torch.arange(-TURNS, TURNS + 1, device=phi.device) * (2 * math.pi)
-        around = (turn[..., None] + turns) * (-self.log_phi_width).exp()[..., None]
-        log_around = (-around.square() / 2).logsumexp(2)
-        parts = self.log_weight - self.log_eta_width - along.square() / 2 - self.log_phi_width
-        return (parts + log_around).logsumexp(1) - 2 * _LOG_ROOT
+        turn = _turned(phi[:, None] - self.phi)[..., None] + turns
+        around = turn * (-self.log_phi_width).exp()[..., None]
+        log_around = (-around.square() / 2).logsumexp(2) - self.log_phi_width
+        of_parts = log_around - self.log_eta_width - along.square() / 2
+        of_cells = self._log_of_cell_etas(eta)[:, :, None] + self._log_of_cell_phis(phi)[:, None]
+        every = torch.cat([of_parts, of_cells.flatten(1)], dim=1)
+        return (self.log_weight + every).logsumexp(1) - 2 * _LOG_ROOT
+
+    def mean_waves(self, eta: Tensor, harmonic: int) -> Tensor:
+        """(n, 2) mean cos and sin of a multiple of phi, where the (n,) scores of eta are known."""
+        centre, log_eta_width, phi, log_phi_width = self._every()
+        along = (eta[:, None] - centre) * (-log_eta_width).exp()
+        share = (self.log_weight - log_eta_width - along.square() / 2).softmax(1)
+        damped = share * (-(harmonic * log_phi_width.exp()).square() / 2).exp()
+        turn = harmonic * phi
+        return torch.stack([(damped * turn.cos()).sum(1), (damped * turn.sin()).sum(1)], dim=1)
 
     def drawn(self, share: Tensor, numbers: Tensor) -> Tensor:
         """(n, 2) score of eta and phi from (n,) even numbers and (n, 2) normal ones."""
         part = _part(self.log_weight, share)
         eta, log_eta_width, phi, log_phi_width = (
-            one.gather(1, part)[:, 0]
-            for one in (self.eta, self.log_eta_width, self.phi, self.log_phi_width)
+            one.gather(1, part)[:, 0] for one in self._every()
         )
-        turned = phi + log_phi_width.exp() * numbers[:, 1]
         return torch.stack(
             [
                 eta + log_eta_width.exp() * numbers[:, 0],
-                torch.remainder(turned + math.pi, 2 * math.pi) - math.pi,
+                _turned(phi + log_phi_width.exp() * numbers[:, 1]),
             ],
             dim=1,
         )
+
+    def _log_of_cell_etas(self, eta: Tensor) -> Tensor:
+        """(n, cells of eta) logarithms of normal laws, but for a constant."""
+        width = self.log_cell_widths[0]
+        away = (eta[:, None] - eta.new_tensor(CELL_ETAS)) * (-width).exp()
+        return -width - away.square() / 2
+
+    def _log_of_cell_phis(self, phi: Tensor) -> Tensor:
+        """(n, cells of phi) likewise."""
+        width = self.log_cell_widths[1]
+        away = _turned(phi[:, None] - _cell_phis(phi)) * (-width).exp()
+        return -width - away.square() / 2
+
+    def _every(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Each (n, k + cells): eta, its width, phi, its width of all parts and cells."""
+        grid = self.eta.new_zeros(len(self.eta), len(CELL_ETAS), N_CELL_PHIS)
+        cells = (
+            grid.new_tensor(CELL_ETAS)[:, None],
+            self.log_cell_widths[0],
+            _cell_phis(grid),
+            self.log_cell_widths[1],
+        )
+        parts = self.eta, self.log_eta_width, self.phi, self.log_phi_width
+        eta, log_eta_width, phi, log_phi_width = (
+            torch.cat([part, (grid + cell).flatten(1)], dim=1)
+            for part, cell in zip(parts, cells, strict=True)
+        )
+        return eta, log_eta_width, phi, log_phi_width
+
+
+def _turned(phi: Tensor) -> Tensor:
+    """The same angles between -pi and pi."""
+    return torch.remainder(phi + math.pi, 2 * math.pi) - math.pi
 
 
 def _features(particles: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from hitools.core.aligned import CIRCLE, N_LEFT, Aligned, is_hard
 from hitools.core.diffusion.schedule import alpha_sigma
 from hitools.core.known_sums import N_WHOLE
 from hitools.core.nets.fields import fields, n_fields
-from hitools.core.nets.hard_branch import HardBranch, hardest_first
+from hitools.core.nets.hard_branch import HardBranch, HardEvents, hardest_first
 from hitools.core.nets.layers import Dense
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.regression import Regression
@@ -180,17 +180,23 @@ class RotaryNet(nn.Module):
     def hard_log_likelihood(self, x: Tensor, events: Tensor, layout: Layout) -> Tensor:
         """(n_events,) logarithm of the density of the hard ones of (n_total, 5) particles."""
         assert self.hard is not None
+        return self.hard.log_likelihood(self.hard_events(x, events, layout))
+
+    def hard_events(self, x: Tensor, events: Tensor, layout: Layout) -> HardEvents:
+        """The hard ones of (n_total, 5) particles of events with these scores."""
         rows = hardest_first(x[:, 0], is_hard(x), layout.event_of_particle)
         event, x = layout.event_of_particle[rows], x[rows]
         phi = torch.atan2(x[:, 3], x[:, 2])
         turn = self.representation.turn_of(events)
-        return self.hard.log_likelihood(
-            torch.stack([x[:, 0], x[:, 1], phi], dim=1),
-            torch.bincount(event, minlength=len(events)),
-            layout.n_particles,
-            self._oriented(events),
-            self.representation.whole_totals(events, layout.n_particles),
-            self.representation.known.of_whole(self.representation.contributions(x, turn[event])),
+        return HardEvents(
+            particles=torch.stack([x[:, 0], x[:, 1], phi], dim=1),
+            counts=torch.bincount(event, minlength=len(events)),
+            n_particles=layout.n_particles,
+            known=self._oriented(events),
+            totals=self.representation.whole_totals(events, layout.n_particles),
+            added=self.representation.known.of_whole(
+                self.representation.contributions(x, turn[event])
+            ),
         )
 
     def draw_hard(

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from hitools.core.nets import hard_branch
-from hitools.core.nets.hard_branch import HardBranch, hardest_first
+from hitools.core.nets.hard_branch import HardBranch, HardEvents, hardest_first
 
 N_KNOWN, N_SUMS, WIDTH, THRESHOLD = 3, 4, 16, 2.0
 
@@ -54,7 +54,9 @@ def log_likelihood(model: HardBranch, particles, counts) -> torch.Tensor:
     n_particles = torch.full_like(counts, 100)
     added = adds(particles, counts)
     with torch.no_grad():
-        return model.log_likelihood(particles, counts, n_particles, known, totals, added)
+        return model.log_likelihood(
+            HardEvents(particles, counts, n_particles, known, totals, added)
+        )
 
 
 def test_what_is_drawn_has_the_density_that_is_said():
@@ -66,7 +68,7 @@ def test_what_is_drawn_has_the_density_that_is_said():
     other = branch(1)
     with torch.no_grad():
         for weight in other.parameters():
-            weight.add_(0.06 * torch.randn_like(weight))
+            weight.add_(0.08 * torch.randn_like(weight))
     particles, counts = drawn(one, 20_000)
     assert counts.float().mean() > 1
     assert counts.max() > 6
@@ -89,8 +91,7 @@ def test_untrained_it_draws_independent_particles():
     model = HardBranch(N_KNOWN, N_SUMS, WIDTH, THRESHOLD)
     with torch.no_grad():
         model.score_out.weight.zero_()
-        model.broad_out.weight.zero_()
-        model.partner_out.bias.view(-1, 4)[:, 0] = -50  # no particle draws another
+        model.partner_out.bias.view(-1, 3)[:, 0] = -50  # no particle draws another
     particles, counts = drawn(model, 20_000, most=150)
     expected = stats.binom(150, stats.norm.sf(THRESHOLD))
     found = np.bincount(counts, minlength=20)[:20] / 20_000
@@ -131,7 +132,11 @@ def test_places_are_a_density_on_the_cylinder():
     partners = torch.tensor([[[3.0, 0.4, 3.1], [2.5, -1.0, 0.3]]])
     with torch.no_grad():
         law = model._places(
-            torch.randn(1, WIDTH), torch.tensor([2.2]), partners, torch.tensor([[True, True]])
+            torch.randn(1, WIDTH),
+            torch.tensor([2.2]),
+            torch.randn(1, 2),
+            partners,
+            torch.tensor([[True, True]]),
         )
         n = 1200
         eta = torch.linspace(-12, 12, 6 * n)
@@ -140,7 +145,11 @@ def test_places_are_a_density_on_the_cylinder():
         for angle in phi[:: n // 240]:
             total += float(law.log_density(eta, angle.expand_as(eta)).exp().sum())
         total *= float(eta[1] - eta[0]) * 2 * math.pi / 240
-    assert total == pytest.approx(1, abs=0.01)
+        assert total == pytest.approx(1, abs=0.01)
+        here = torch.full_like(phi, 0.7)
+        density = law.log_density(here, phi).exp()
+        wave = (density * torch.stack([(2 * phi).cos(), (2 * phi).sin()])).sum(1) / density.sum()
+        torch.testing.assert_close(law.mean_waves(here[:1], 2)[0], wave, atol=1e-4, rtol=0)
 
 
 def test_an_event_does_not_notice_others():
@@ -154,12 +163,14 @@ def test_an_event_does_not_notice_others():
         with torch.no_grad():
             one = slice(k, k + 1)
             alone = model.log_likelihood(
-                mine,
-                counts[one],
-                torch.tensor([100]),
-                known[one],
-                totals[one],
-                adds(mine, counts),
+                HardEvents(
+                    mine,
+                    counts[one],
+                    torch.tensor([100]),
+                    known[one],
+                    totals[one],
+                    adds(mine, counts),
+                )
             )
         torch.testing.assert_close(alone, whole[k : k + 1], rtol=1e-4, atol=1e-4)
 
@@ -188,34 +199,74 @@ def test_the_hardest_come_first():
 
 
 def test_it_learns_the_core_of_a_jet_from_a_few_thousand_events():
-    """Two hard particles, 0.03 apart in three of five events, else anywhere."""
+    """The second hard particle is 0.03 from the first in three of five events, else anywhere."""
     generator = np.random.default_rng(1)
 
-    def events(n):
+    def second(first):
+        near = generator.random(len(first)) < 0.6
+        close_by = first + generator.normal(0, 0.03, first.shape)
+        return np.where(near[:, None], close_by, anywhere(generator, len(first)))
+
+    apart = pairs_of(trained_on_pairs(generator, second, 400))
+    distance = torch.hypot(*apart.T)
+    assert float((distance < 0.1).float().mean()) == pytest.approx(0.6, abs=0.1)
+    expected = 0.03 * math.sqrt(math.pi / 2)  # mean of a Rayleigh law
+    assert float(distance[distance < 0.1].mean()) == pytest.approx(expected, rel=0.2)
+
+
+def test_it_learns_how_far_away_in_eta_particles_know_of_each_other():
+    """The second is along the first's axis or, far from it in eta, across."""
+    generator = np.random.default_rng(2)
+    along, across = 0.4, -0.25  # <cos 2 delta phi>
+
+    def second(first):
+        place = anywhere(generator, len(first))
+        near = np.abs(place[:, 0] - first[:, 0]) < 1
+        turn = generator.uniform(-np.pi, np.pi, (50, len(first)))
+        density = 1 + 2 * np.where(near, along, across) * np.cos(2 * turn)
+        accepted = generator.random(turn.shape) * 2 < density
+        assert accepted.any(0).all()
+        place[:, 1] = first[:, 1] + turn[accepted.argmax(0), np.arange(len(first))]
+        return place
+
+    eta, phi = pairs_of(trained_on_pairs(generator, second, 600)).T
+    axis = (2 * phi).cos()
+    assert float(axis[eta.abs() < 0.8].mean()) == pytest.approx(along, abs=0.1)
+    assert float(axis[eta.abs() > 1.2].mean()) == pytest.approx(across, abs=0.1)
+
+
+def anywhere(generator, n):
+    return np.stack([generator.normal(size=n), generator.uniform(-np.pi, np.pi, n)], 1)
+
+
+def trained_on_pairs(generator, second, n_steps) -> HardBranch:
+    """On events of two hard particles; where the second is, (n, 2), follows from the first."""
+    n = 128
+
+    def events():
         score = np.sort(THRESHOLD + generator.exponential(0.3, (n, 2)))[:, ::-1]
-        first = np.stack([generator.normal(size=n), generator.uniform(-np.pi, np.pi, n)], 1)
-        near = generator.random(n) < 0.6
-        far = np.stack([generator.normal(size=n), generator.uniform(-np.pi, np.pi, n)], 1)
-        place = np.where(near[:, None], first + generator.normal(0, 0.03, (n, 2)), far)
-        place[:, 1] = (place[:, 1] + np.pi) % (2 * np.pi) - np.pi
-        pairs = np.stack(
-            [np.column_stack([score[:, i], p]) for i, p in enumerate((first, place))], 1
-        )
-        return torch.from_numpy(pairs.reshape(-1, 3)).float()
+        first = anywhere(generator, n)
+        places = np.stack([first, second(first)], 1)
+        places[..., 1] = (places[..., 1] + np.pi) % (2 * np.pi) - np.pi
+        return torch.from_numpy(np.dstack([score, places]).reshape(-1, 3)).float()
 
     torch.manual_seed(1)
     model = HardBranch(N_KNOWN, N_SUMS, WIDTH, THRESHOLD)
     optimiser = torch.optim.AdamW(model.parameters(), 1e-2)
-    nothing = torch.zeros(128, N_KNOWN), torch.zeros(128, N_SUMS)
-    for _ in range(300):
-        particles = events(128)
-        two, of_many = torch.full((128,), 2), torch.full((128,), 50)
-        loss = -model.log_likelihood(
-            particles, two, of_many, *nothing, torch.zeros(256, N_SUMS)
-        ).mean()
+    falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1, 0.05, n_steps)
+    two, of_many = torch.full((n,), 2), torch.full((n,), 50)
+    nothing = torch.zeros(n, N_KNOWN), torch.zeros(n, N_SUMS), torch.zeros(2 * n, N_SUMS)
+    for _ in range(n_steps):
+        loss = -model.log_likelihood(HardEvents(events(), two, of_many, *nothing)).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        falling.step()
+    return model
+
+
+def pairs_of(model: HardBranch) -> torch.Tensor:
+    """(n, 2) in the score of eta and in phi, how far apart the two of drawn events are."""
     noise = torch.Generator().manual_seed(3)
     n = 3000
     found, counts = model.draw(
@@ -227,9 +278,6 @@ def test_it_learns_the_core_of_a_jet_from_a_few_thousand_events():
     )
     assert float((counts == 2).float().mean()) > 0.85
     first = (counts.cumsum(0) - counts)[counts == 2]
-    apart = found[first] - found[first + 1]
-    turn = torch.remainder(apart[:, 2] + math.pi, 2 * math.pi) - math.pi
-    distance = torch.hypot(apart[:, 1], turn)
-    assert float((distance < 0.1).float().mean()) == pytest.approx(0.6, abs=0.1)
-    expected = 0.03 * math.sqrt(math.pi / 2)  # mean of a Rayleigh law
-    assert float(distance[distance < 0.1].mean()) == pytest.approx(expected, rel=0.2)
+    apart = (found[first] - found[first + 1])[:, 1:]
+    turn = torch.remainder(apart[:, 1] + math.pi, 2 * math.pi) - math.pi
+    return torch.stack([apart[:, 0], turn], dim=1)
