@@ -27,6 +27,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from hitools.core.nets.hard_laws import (
+    CELL_ETAS,
+    LOG_CELL_WIDTHS,
+    LOG_WIDTHS,
+    Places,
+    Ranks,
+    cell_phis,
+    rank_of_score,
+    score_of_rank,
+)
 from hitools.core.nets.layers import Dense
 
 N_HARMONICS: Final = 4
@@ -36,12 +46,8 @@ N_SCORE_PARTS: Final = 6
 NEAR_WIDTHS: Final = (0.03, 0.08, 0.2, 0.4)
 """In phi, to begin with, of the parts around a harder particle."""
 
-CELL_ETAS: Final = tuple(0.5 * k for k in range(-4, 5))
-"""Of the grid, as scores: with CELL_WIDTHS a normal law is their sum."""
-
-N_CELL_PHIS: Final = 24
 CELL_WIDTHS: Final = (0.35, 0.175)
-"""In the score of eta and in phi, to begin with."""
+"""Of cells, in the score of eta and in phi, to begin with: their sum can be a normal law."""
 
 CELL_HARMONICS: Final = 3
 """Of the waves of the shares of cells."""
@@ -57,9 +63,6 @@ N_NEAR: Final = len(NEAR_WIDTHS)
 MOST_PARTNERS: Final = 24
 """Only so many of the hardest have parts: all pairs of a large event would be too many."""
 
-TURNS: Final = 2
-"""Of a normal law around the circle, to either side."""
-
 HIGHEST: Final = 8.0
 """Score that no particle reaches."""
 
@@ -74,16 +77,6 @@ N_NOISE: Final = 5
 
 _UNIT: Final = 4.0
 """Of what sums miss, where it is bent."""
-
-_LOG_WIDTHS: Final = (math.log(0.005), math.log(3.0))
-_LOG_CELL_WIDTHS: Final = (math.log(0.05), math.log(0.7))
-"""So narrow that the law of a cell does not reach around the circle."""
-
-_LOG_SAME: Final = -1e-6
-"""Share at least between two scores: float32 may not tell them apart."""
-
-_FARTHEST: Final = 30.0
-_LOG_ROOT: Final = math.log(2 * math.pi) / 2
 
 
 def hardest_first(scores: Tensor, hard: Tensor, event: Tensor) -> Tensor:
@@ -167,24 +160,24 @@ class HardBranch(nn.Module):
         scores = events.particles[:, 0]
         lowest = lists.last_of(scores, HIGHEST)
         left = events.n_particles - lists.counts
-        end, _ = _rank(lowest.new_full(lowest.shape, self.threshold), lowest, left)
+        end, _ = rank_of_score(lowest.new_full(lowest.shape, self.threshold), lowest, left)
         last = states[lists.counts, torch.arange(len(lists.counts), device=end.device)]
-        total = torch.where(left > 0, _Ranks.of(self._ranks(last)).log_below(end), 0.0)
+        total = torch.where(left > 0, Ranks.of(self._ranks(last)).log_below(end), 0.0)
         said = states[rank, event]
         above = torch.where(rank == 0, HIGHEST, scores.roll(1))
-        place, log_slope = _rank(scores, above, events.n_particles[event] - rank)
-        each = _Ranks.of(self._ranks(said)).log_density(place) + log_slope
+        place, log_slope = rank_of_score(scores, above, events.n_particles[event] - rank)
+        each = Ranks.of(self._ranks(said)).log_density(place) + log_slope
         where = self._where(lists, said, events)
         each = each + where.log_density(*events.particles[:, 1:].unbind(1))
         return total.index_add(0, event, each)
 
-    def places(self, events: HardEvents) -> "Places":
+    def places(self, events: HardEvents) -> Places:
         """Laws of the place of each hard particle, given its score and those before it."""
         lists = _Lists.of(events.counts)
         said = self._states(lists, events)[lists.rank, lists.event]
         return self._where(lists, said, events)
 
-    def _where(self, lists: "_Lists", said: Tensor, events: HardEvents) -> "Places":
+    def _where(self, lists: "_Lists", said: Tensor, events: HardEvents) -> Places:
         particles = events.particles
         missing = lists.missing(events) + events.added
         lean = self._lean(particles[:, 0], missing.to(said.dtype))
@@ -244,8 +237,8 @@ class HardBranch(nn.Module):
         while len(going):
             numbers = noise(going, rank)
             shares = torch.special.ndtr(numbers[:, :2])
-            place = _Ranks.of(self._ranks(state)).drawn(shares[:, 0], numbers[:, 2])
-            scores = _of_rank(place, above, n_particles[going] - rank)
+            place = Ranks.of(self._ranks(state)).drawn(shares[:, 0], numbers[:, 2])
+            scores = score_of_rank(place, above, n_particles[going] - rank)
             goes_on = (scores > self.threshold) & (rank < n_particles[going])
             going, state, scores, numbers, shares, missing, harder = (
                 one[goes_on] for one in (going, state, scores, numbers, shares, missing, harder)
@@ -290,7 +283,7 @@ class HardBranch(nn.Module):
 
     def _places(
         self, state: Tensor, scores: Tensor, lean: Tensor, partners: Tensor, exists: Tensor
-    ) -> "Places":
+    ) -> Places:
         """Law of the places of particles with these scores.
 
         Args:
@@ -314,10 +307,10 @@ class HardBranch(nn.Module):
         return Places(
             logit.log_softmax(1),
             eta,
-            of_partners[..., 1].flatten(1).clamp(*_LOG_WIDTHS),
+            of_partners[..., 1].flatten(1).clamp(*LOG_WIDTHS),
             phi,
-            of_partners[..., 2].flatten(1).clamp(*_LOG_WIDTHS),
-            self.log_cell_widths.clamp(*_LOG_CELL_WIDTHS),
+            of_partners[..., 2].flatten(1).clamp(*LOG_WIDTHS),
+            self.log_cell_widths.clamp(*LOG_CELL_WIDTHS),
         )
 
     def _cells(
@@ -347,7 +340,7 @@ class HardBranch(nn.Module):
         # Columns of Q's harmonic, in cos and sin.
         leaning = functional.pad(self.leaning * lean, (3, 2 * CELL_HARMONICS - 4))
         field = field + leaning[:, None]
-        turns = _turns(_cell_phis(said))
+        turns = _turns(cell_phis(said))
         shape = torch.stack([turns.cos(), turns.sin()], dim=2).flatten(1)
         return field[:, :, :1] + field[:, :, 1:] @ shape.T
 
@@ -359,11 +352,6 @@ def _by_distance(eta: Tensor) -> Tensor:
     apart = (here[:, None] - there).abs().clamp(max=N_DISTANCES - 1)
     steps = torch.arange(N_DISTANCES, device=eta.device)
     return (1 - (apart[:, :, None] - steps).abs()).clamp(min=0)
-
-
-def _cell_phis(like: Tensor) -> Tensor:
-    """(N_CELL_PHIS,) centres of cells."""
-    return torch.arange(N_CELL_PHIS, device=like.device) * (2 * math.pi / N_CELL_PHIS)
 
 
 def _turns(phi: Tensor) -> Tensor:
@@ -419,167 +407,6 @@ class _Lists:
         """(n_events,) of the last of each event; otherwise, where it has none."""
         more = torch.cat([values, values.new_full((1,), otherwise)])
         return more[torch.where(self.counts > 0, self.first + self.counts - 1, len(values))]
-
-
-def _rank(score: Tensor, above: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a score lies in the law of the highest of so many independent particles below another.
-
-    Args:
-        score: (n,).
-        above: (n,) the score before it.
-        left: (n,) how many particles are below that.
-
-    Returns:
-        (n,) normal score of the probability that all of them are below score, and the logarithm of
-        how fast it rises with score.
-    """
-    score, above = score.double(), above.double()
-    log_below = torch.special.log_ndtr(score)
-    log_share = (left * (log_below - torch.special.log_ndtr(above))).clamp(max=_LOG_SAME)
-    place = _ndtri_of_log(log_share)
-    slope_of_place = (place.square() - score.square()) / 2
-    log_slope = left.clamp(min=1).log() + log_share - log_below + slope_of_place
-    return place.float(), log_slope.float()
-
-
-def _of_rank(place: Tensor, above: Tensor, left: Tensor) -> Tensor:
-    """The score that lies there; the inverse of _rank."""
-    log_share = torch.special.log_ndtr(place.double()) / left.clamp(min=1)
-    return _ndtri_of_log(log_share + torch.special.log_ndtr(above.double())).to(place.dtype)
-
-
-def _ndtri_of_log(log_share: Tensor) -> Tensor:
-    """Normal score of a probability that is given by its logarithm, near 1 too."""
-    upper = -torch.special.ndtri(-torch.expm1(log_share))
-    lower = torch.special.ndtri(log_share.exp())
-    found = torch.where(log_share > -math.log(2), upper, lower)
-    return found.clamp(-_FARTHEST, _FARTHEST)
-
-
-def _part(log_weight: Tensor, share: Tensor) -> Tensor:
-    """(n, 1) which part of (n, k) mixtures (n,) even numbers choose."""
-    through = log_weight.exp().cumsum(1)
-    return (through < share[:, None] * through[:, -1:]).sum(1, keepdim=True)
-
-
-@dataclass(frozen=True)
-class _Ranks:
-    """A mixture of normal laws, each (n, k)."""
-
-    log_weight: Tensor
-    mean: Tensor
-    log_width: Tensor
-
-    @classmethod
-    def of(cls, said: Tensor) -> "_Ranks":
-        """(n, 3 k) from the network."""
-        logit, mean, log_width = said.float().unflatten(1, (-1, 3)).unbind(2)
-        return cls(logit.log_softmax(1), mean, log_width.clamp(*_LOG_WIDTHS))
-
-    def log_below(self, place: Tensor) -> Tensor:
-        """(n,) logarithm of the probability to be below (n,) places."""
-        z = (place[:, None] - self.mean) * (-self.log_width).exp()
-        return (self.log_weight + torch.special.log_ndtr(z)).logsumexp(1)
-
-    def log_density(self, place: Tensor) -> Tensor:
-        """(n,) logarithm of the density at (n,) places."""
-        z = (place[:, None] - self.mean) * (-self.log_width).exp()
-        return (self.log_weight - self.log_width - z.square() / 2).logsumexp(1) - _LOG_ROOT
-
-    def drawn(self, share: Tensor, number: Tensor) -> Tensor:
-        """(n,) places from (n,) even numbers and (n,) normal ones."""
-        part = _part(self.log_weight, share)
-        mean, log_width = (one.gather(1, part)[:, 0] for one in (self.mean, self.log_width))
-        return mean + log_width.exp() * number
-
-
-@dataclass(frozen=True)
-class Places:
-    """A mixture of normal laws of the score of eta and, around the circle, of phi.
-
-    Attributes:
-        log_weight: (n, k + cells) of k parts that belong to harder particles, and of all cells.
-        eta: (n, k) of these parts, as the next three.
-        log_eta_width: their widths.
-        phi: their azimuths.
-        log_phi_width: their widths.
-        log_cell_widths: (2,) of a cell, in eta and phi.
-    """
-
-    log_weight: Tensor
-    eta: Tensor
-    log_eta_width: Tensor
-    phi: Tensor
-    log_phi_width: Tensor
-    log_cell_widths: Tensor
-
-    def log_density(self, eta: Tensor, phi: Tensor) -> Tensor:
-        """(n,) logarithm of the density at (n,) scores of eta and (n,) phi."""
-        along = (eta[:, None] - self.eta) * (-self.log_eta_width).exp()
-        turns = torch.arange(-TURNS, TURNS + 1, device=phi.device) * (2 * math.pi)
-        turn = _turned(phi[:, None] - self.phi)[..., None] + turns
-        around = turn * (-self.log_phi_width).exp()[..., None]
-        log_around = (-around.square() / 2).logsumexp(2) - self.log_phi_width
-        of_parts = log_around - self.log_eta_width - along.square() / 2
-        of_cells = self._log_of_cell_etas(eta)[:, :, None] + self._log_of_cell_phis(phi)[:, None]
-        every = torch.cat([of_parts, of_cells.flatten(1)], dim=1)
-        return (self.log_weight + every).logsumexp(1) - 2 * _LOG_ROOT
-
-    def mean_waves(self, eta: Tensor, harmonic: int) -> Tensor:
-        """(n, 2) mean cos and sin of a multiple of phi, where the (n,) scores of eta are known."""
-        centre, log_eta_width, phi, log_phi_width = self._every()
-        along = (eta[:, None] - centre) * (-log_eta_width).exp()
-        share = (self.log_weight - log_eta_width - along.square() / 2).softmax(1)
-        damped = share * (-(harmonic * log_phi_width.exp()).square() / 2).exp()
-        turn = harmonic * phi
-        return torch.stack([(damped * turn.cos()).sum(1), (damped * turn.sin()).sum(1)], dim=1)
-
-    def drawn(self, share: Tensor, numbers: Tensor) -> Tensor:
-        """(n, 2) score of eta and phi from (n,) even numbers and (n, 2) normal ones."""
-        part = _part(self.log_weight, share)
-        eta, log_eta_width, phi, log_phi_width = (
-            one.gather(1, part)[:, 0] for one in self._every()
-        )
-        return torch.stack(
-            [
-                eta + log_eta_width.exp() * numbers[:, 0],
-                _turned(phi + log_phi_width.exp() * numbers[:, 1]),
-            ],
-            dim=1,
-        )
-
-    def _log_of_cell_etas(self, eta: Tensor) -> Tensor:
-        """(n, cells of eta) logarithms of normal laws, but for a constant."""
-        width = self.log_cell_widths[0]
-        away = (eta[:, None] - eta.new_tensor(CELL_ETAS)) * (-width).exp()
-        return -width - away.square() / 2
-
-    def _log_of_cell_phis(self, phi: Tensor) -> Tensor:
-        """(n, cells of phi) likewise."""
-        width = self.log_cell_widths[1]
-        away = _turned(phi[:, None] - _cell_phis(phi)) * (-width).exp()
-        return -width - away.square() / 2
-
-    def _every(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Each (n, k + cells): eta, its width, phi, its width of all parts and cells."""
-        grid = self.eta.new_zeros(len(self.eta), len(CELL_ETAS), N_CELL_PHIS)
-        cells = (
-            grid.new_tensor(CELL_ETAS)[:, None],
-            self.log_cell_widths[0],
-            _cell_phis(grid),
-            self.log_cell_widths[1],
-        )
-        parts = self.eta, self.log_eta_width, self.phi, self.log_phi_width
-        eta, log_eta_width, phi, log_phi_width = (
-            torch.cat([part, (grid + cell).flatten(1)], dim=1)
-            for part, cell in zip(parts, cells, strict=True)
-        )
-        return eta, log_eta_width, phi, log_phi_width
-
-
-def _turned(phi: Tensor) -> Tensor:
-    """The same angles between -pi and pi."""
-    return torch.remainder(phi + math.pi, 2 * math.pi) - math.pi
 
 
 def _features(particles: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from hitools.core.nets import hard_branch
+from hitools.core.nets import hard_branch, hard_laws
 from hitools.core.nets.hard_branch import HardBranch, HardEvents, hardest_first
 
 N_KNOWN, N_SUMS, WIDTH, THRESHOLD = 3, 4, 16, 2.0
@@ -108,7 +108,7 @@ def test_a_score_and_its_place_among_independent_particles(left):
     """Against the law of the highest of so many, by scipy; in the far tail too."""
     above, score = np.array([8.0, 3.0, 3.0, 4.1]), np.array([2.5, 2.1, 2.99, 3.9])
     number = torch.full((4,), left)
-    place, log_slope = hard_branch._rank(
+    place, log_slope = hard_laws.rank_of_score(
         torch.from_numpy(score).float(), torch.from_numpy(above).float(), number
     )
     share = np.exp(left * (stats.norm.logcdf(score) - stats.norm.logcdf(above)))
@@ -117,13 +117,15 @@ def test_a_score_and_its_place_among_independent_particles(left):
     np.testing.assert_allclose(place[some], expected[some], atol=2e-2)
     step = 1e-4
     higher, lower = (
-        hard_branch._rank(torch.from_numpy(score + h), torch.from_numpy(above), number)[0].double()
+        hard_laws.rank_of_score(torch.from_numpy(score + h), torch.from_numpy(above), number)[
+            0
+        ].double()
         for h in (step, -step)
     )
-    slope = ((higher - lower) / (2 * step)).numpy()
+    slope = ((higher.double() - lower.double()) / (2 * step)).numpy()
     inside = some & (score < above - 2 * step)
     np.testing.assert_allclose(log_slope.exp()[inside], slope[inside], rtol=0.03)
-    back = hard_branch._of_rank(place, torch.from_numpy(above).float(), number)
+    back = hard_laws.score_of_rank(place, torch.from_numpy(above).float(), number)
     np.testing.assert_allclose(back[some], score[some], atol=1e-3)
 
 

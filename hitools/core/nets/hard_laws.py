@@ -1,0 +1,195 @@
+"""Laws of hard particles (hard_branch.py): of the next hardest score, and of a place.
+
+Each is a density and the rule by which it is drawn from.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+CELL_ETAS: Final = tuple(0.5 * k for k in range(-4, 5))
+"""Of the grid, as scores: evenly apart."""
+
+N_CELL_PHIS: Final = 24
+
+TURNS: Final = 2
+"""Of a normal law around the circle, to either side."""
+
+LOG_WIDTHS: Final = (math.log(0.005), math.log(3.0))
+LOG_CELL_WIDTHS: Final = (math.log(0.05), math.log(0.7))
+"""So narrow that the law of a cell does not reach around the circle."""
+
+_LOG_SAME: Final = -1e-6
+"""Share at least between two scores: float32 may not tell them apart."""
+
+_FARTHEST: Final = 30.0
+_LOG_ROOT: Final = math.log(2 * math.pi) / 2
+
+
+def rank_of_score(score: Tensor, above: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
+    """Where a score lies in the law of the highest of so many independent particles below another.
+
+    Args:
+        score: (n,).
+        above: (n,) the score before it.
+        left: (n,) how many particles are below that.
+
+    Returns:
+        (n,) normal score of the probability that all of them are below score, and the logarithm of
+        how fast it rises with score.
+    """
+    score, above = score.double(), above.double()
+    log_below = torch.special.log_ndtr(score)
+    log_share = (left * (log_below - torch.special.log_ndtr(above))).clamp(max=_LOG_SAME)
+    place = _ndtri_of_log(log_share)
+    slope_of_place = (place.square() - score.square()) / 2
+    log_slope = left.clamp(min=1).log() + log_share - log_below + slope_of_place
+    return place.float(), log_slope.float()
+
+
+def score_of_rank(place: Tensor, above: Tensor, left: Tensor) -> Tensor:
+    """The score that lies there; the inverse of rank_of_score."""
+    log_share = torch.special.log_ndtr(place.double()) / left.clamp(min=1)
+    return _ndtri_of_log(log_share + torch.special.log_ndtr(above.double())).to(place.dtype)
+
+
+def _ndtri_of_log(log_share: Tensor) -> Tensor:
+    """Normal score of a probability that is given by its logarithm, near 1 too."""
+    upper = -torch.special.ndtri(-torch.expm1(log_share))
+    lower = torch.special.ndtri(log_share.exp())
+    found = torch.where(log_share > -math.log(2), upper, lower)
+    return found.clamp(-_FARTHEST, _FARTHEST)
+
+
+def _part(log_weight: Tensor, share: Tensor) -> Tensor:
+    """(n, 1) which part of (n, k) mixtures (n,) even numbers choose."""
+    through = log_weight.exp().cumsum(1)
+    return (through < share[:, None] * through[:, -1:]).sum(1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """A mixture of normal laws, each (n, k)."""
+
+    log_weight: Tensor
+    mean: Tensor
+    log_width: Tensor
+
+    @classmethod
+    def of(cls, said: Tensor) -> "Ranks":
+        """(n, 3 k) from the network."""
+        logit, mean, log_width = said.float().unflatten(1, (-1, 3)).unbind(2)
+        return cls(logit.log_softmax(1), mean, log_width.clamp(*LOG_WIDTHS))
+
+    def log_below(self, place: Tensor) -> Tensor:
+        """(n,) logarithm of the probability to be below (n,) places."""
+        z = (place[:, None] - self.mean) * (-self.log_width).exp()
+        return (self.log_weight + torch.special.log_ndtr(z)).logsumexp(1)
+
+    def log_density(self, place: Tensor) -> Tensor:
+        """(n,) logarithm of the density at (n,) places."""
+        z = (place[:, None] - self.mean) * (-self.log_width).exp()
+        return (self.log_weight - self.log_width - z.square() / 2).logsumexp(1) - _LOG_ROOT
+
+    def drawn(self, share: Tensor, number: Tensor) -> Tensor:
+        """(n,) places from (n,) even numbers and (n,) normal ones."""
+        part = _part(self.log_weight, share)
+        mean, log_width = (one.gather(1, part)[:, 0] for one in (self.mean, self.log_width))
+        return mean + log_width.exp() * number
+
+
+@dataclass(frozen=True)
+class Places:
+    """A mixture of normal laws of the score of eta and, around the circle, of phi.
+
+    Attributes:
+        log_weight: (n, k + cells) of k parts that belong to harder particles, and of all cells.
+        eta: (n, k) of these parts, as the next three.
+        log_eta_width: their widths.
+        phi: their azimuths.
+        log_phi_width: their widths.
+        log_cell_widths: (2,) of a cell, in eta and phi.
+    """
+
+    log_weight: Tensor
+    eta: Tensor
+    log_eta_width: Tensor
+    phi: Tensor
+    log_phi_width: Tensor
+    log_cell_widths: Tensor
+
+    def log_density(self, eta: Tensor, phi: Tensor) -> Tensor:
+        """(n,) logarithm of the density at (n,) scores of eta and (n,) phi."""
+        along = (eta[:, None] - self.eta) * (-self.log_eta_width).exp()
+        turns = torch.arange(-TURNS, TURNS + 1, device=phi.device) * (2 * math.pi)
+        turn = _turned(phi[:, None] - self.phi)[..., None] + turns
+        around = turn * (-self.log_phi_width).exp()[..., None]
+        log_around = (-around.square() / 2).logsumexp(2) - self.log_phi_width
+        of_parts = log_around - self.log_eta_width - along.square() / 2
+        of_cells = self._log_of_cell_etas(eta)[:, :, None] + self._log_of_cell_phis(phi)[:, None]
+        every = torch.cat([of_parts, of_cells.flatten(1)], dim=1)
+        return (self.log_weight + every).logsumexp(1) - 2 * _LOG_ROOT
+
+    def mean_waves(self, eta: Tensor, harmonic: int) -> Tensor:
+        """(n, 2) mean cos and sin of a multiple of phi, where the (n,) scores of eta are known."""
+        centre, log_eta_width, phi, log_phi_width = self._every()
+        along = (eta[:, None] - centre) * (-log_eta_width).exp()
+        share = (self.log_weight - log_eta_width - along.square() / 2).softmax(1)
+        damped = share * (-(harmonic * log_phi_width.exp()).square() / 2).exp()
+        turn = harmonic * phi
+        return torch.stack([(damped * turn.cos()).sum(1), (damped * turn.sin()).sum(1)], dim=1)
+
+    def drawn(self, share: Tensor, numbers: Tensor) -> Tensor:
+        """(n, 2) score of eta and phi from (n,) even numbers and (n, 2) normal ones."""
+        part = _part(self.log_weight, share)
+        eta, log_eta_width, phi, log_phi_width = (
+            one.gather(1, part)[:, 0] for one in self._every()
+        )
+        return torch.stack(
+            [
+                eta + log_eta_width.exp() * numbers[:, 0],
+                _turned(phi + log_phi_width.exp() * numbers[:, 1]),
+            ],
+            dim=1,
+        )
+
+    def _log_of_cell_etas(self, eta: Tensor) -> Tensor:
+        """(n, cells of eta) logarithms of normal laws, but for a constant."""
+        width = self.log_cell_widths[0]
+        away = (eta[:, None] - eta.new_tensor(CELL_ETAS)) * (-width).exp()
+        return -width - away.square() / 2
+
+    def _log_of_cell_phis(self, phi: Tensor) -> Tensor:
+        """(n, cells of phi) likewise."""
+        width = self.log_cell_widths[1]
+        away = _turned(phi[:, None] - cell_phis(phi)) * (-width).exp()
+        return -width - away.square() / 2
+
+    def _every(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Each (n, k + cells): eta, its width, phi, its width of all parts and cells."""
+        grid = self.eta.new_zeros(len(self.eta), len(CELL_ETAS), N_CELL_PHIS)
+        cells = (
+            grid.new_tensor(CELL_ETAS)[:, None],
+            self.log_cell_widths[0],
+            cell_phis(grid),
+            self.log_cell_widths[1],
+        )
+        parts = self.eta, self.log_eta_width, self.phi, self.log_phi_width
+        eta, log_eta_width, phi, log_phi_width = (
+            torch.cat([part, (grid + cell).flatten(1)], dim=1)
+            for part, cell in zip(parts, cells, strict=True)
+        )
+        return eta, log_eta_width, phi, log_phi_width
+
+
+def _turned(phi: Tensor) -> Tensor:
+    """The same angles between -pi and pi."""
+    return torch.remainder(phi + math.pi, 2 * math.pi) - math.pi
+
+
+def cell_phis(like: Tensor) -> Tensor:
+    """(N_CELL_PHIS,) centres of cells."""
+    return torch.arange(N_CELL_PHIS, device=like.device) * (2 * math.pi / N_CELL_PHIS)
