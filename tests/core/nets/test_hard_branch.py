@@ -154,6 +154,29 @@ def test_places_are_a_density_on_the_cylinder():
         torch.testing.assert_close(law.mean_waves(here[:1], 2)[0], wave, atol=1e-4, rtol=0)
 
 
+def test_particles_lean_towards_what_q_misses_the_harder_the_more():
+    """As independent particles do whose Q is known: along its direction in twice the azimuth."""
+    torch.manual_seed(3)
+    model = HardBranch(N_KNOWN, N_SUMS, WIDTH, THRESHOLD)
+    with torch.no_grad():
+        model.leaning.fill_(1.0)
+    direction = torch.tensor([0.3, 1.8, -2.0, 0.3])
+    q = 20 * torch.stack([direction.cos(), direction.sin()], dim=1)
+    totals = torch.cat([torch.tensor([[100.0, 60.0]]).expand(4, 2), q], dim=1)
+    scores = torch.tensor([2.1, 2.1, 2.1, 3.5])
+    particles = torch.stack([scores, torch.zeros(4), torch.zeros(4)], dim=1)
+    one = torch.ones(4, dtype=torch.int64)
+    events = HardEvents(particles, one, 100 * one, torch.zeros(4, N_KNOWN), totals, 0 * totals)
+    with torch.no_grad():
+        law = model.places(events)
+    x, y = law.mean_waves(torch.zeros(4), 2).T
+    torch.testing.assert_close(torch.atan2(y, x), direction, atol=0.02, rtol=0)
+    length = torch.hypot(x, y)
+    assert length[0] > 0.2
+    assert length[3] > 1.5 * length[0]
+    assert law.mean_waves(torch.zeros(4), 1).abs().max() < 0.02
+
+
 def test_an_event_does_not_notice_others():
     model = branch(4)
     particles, counts = drawn(model, 40)
