@@ -147,8 +147,8 @@ class HardBranch(nn.Module):
             parts[:, 2] = widths.log()
             nn.init.zeros_(self.cells_out.weight)
             nn.init.zeros_(self.bend_out.weight)
-            # Cells add up to a normal law in the score of eta, even in phi; all of them together begin
-            # with forty times the share of the parts near one particle.
+            # Cells add up to a normal law in the score of eta, even in phi; together they have at
+            # first forty times the share of the parts near one particle.
             cells = self.cells_out.bias.view(len(CELL_ETAS), -1)
             beyond = 1 - CELL_WIDTHS[0] ** 2
             cells[:, 0] = -2.7 - torch.tensor(CELL_ETAS).square() / (2 * beyond)
