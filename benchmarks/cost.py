@@ -44,16 +44,17 @@ def measure(
     import numpy as np
     import torch
 
-    from hitools.core.generator import Generator, Sampling
+    from hitools.core.generator import Generator
     from hitools.core.memory import keep_freed_memory
     from hitools.core.processes import autocast_for
-    from hitools.core.shipped import find_model
+    from hitools.core.sampling import Sampling
+    from hitools.core.shipped import describe_solver, find_model
 
     torch.set_num_threads(1)
     keep_freed_memory()
     device = torch.device(device_name)
     network, config = find_model(name).read_model()
-    sampling = Sampling(seed=1, **(config.sampling | changes))
+    sampling = Sampling.of(1, config.sampling, changes)
     methods = ("event_velocity", "coarse_velocity", "particle_velocity")
     calls = {method: 0 for method in methods if hasattr(network, method)}
     for method in calls:
@@ -74,12 +75,14 @@ def measure(
         n_particles += len(made.particles)
         first += block
     n_events = block * len(per_event)
+    whole = sampling.solver, sampling.steps
+    small = sampling.small_solver or sampling.solver, sampling.small_steps
     return {
         "model": name,
         "device": device_name,
         "device_name": _device_name(device_name),
         "precision": precision,
-        "solver": f"{sampling.solver}, {_steps(sampling)} ({sampling.grid} grid)"
+        "solver": describe_solver(*whole, *small, sampling.grid)
         + (f", corrections: {sampling.corrections}" if sampling.corrections else ""),
         "sampling": asdict(sampling),
         "evaluations": counted["particle_velocity"],
@@ -99,12 +102,6 @@ def _most_calls(generator: Any, calls: dict[str, int]) -> dict[str, int]:
         generator.make(range(k, k + 1))
         most = {method: max(n, calls[method] - before[method]) for method, n in most.items()}
     return most
-
-
-def _steps(sampling: Any) -> str:
-    small = sampling.steps_of_small
-    more = f", {small} in small events" if small > sampling.steps else ""
-    return f"{sampling.steps} steps{more}"
 
 
 def _counting(method: Any, name: str, calls: dict[str, int]) -> Any:

@@ -27,9 +27,10 @@ from hitools.core.aligned import Aligned
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_INDEX
 from hitools.core.format.concatenation import Concatenation
-from hitools.core.generator import Generator, Sampling
+from hitools.core.generator import Generator
 from hitools.core.modelfolder import ModelConfig
 from hitools.core.nets.networks import Network
+from hitools.core.sampling import Sampling
 from hitools.core.shipped import find_model
 from hitools.core.slices import N_SLICES
 

@@ -169,10 +169,11 @@ def sample(
     import numpy as np
 
     from hitools.core.format.meta import EventMeta
-    from hitools.core.generator import Generator, Sampling
+    from hitools.core.generator import Generator
     from hitools.core.modelfolder import ModelConfig
     from hitools.core.nets.compiling import compile_network
     from hitools.core.processes import accelerated, autocast_for
+    from hitools.core.sampling import Sampling
 
     representation = fitted(events, options)
     config = ModelConfig(

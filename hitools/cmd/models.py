@@ -56,6 +56,7 @@ def as_dict(model: "ModelSummary") -> dict[str, Any]:
         "sampling": {
             "solver": model.solver,
             "steps": model.steps,
+            "small_solver": model.small_solver,
             "small_steps": model.small_steps,
             "grid": model.grid,
             "corrections": model.corrections,

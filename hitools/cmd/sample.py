@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hitools.core.features import Float32Array
     from hitools.core.format.meta import EventMeta, EventVectors
 
-_SOLVERS = ("ddim", "ddpm", "midpoint", "dpm++2m", "euler", "heun", "ab2")
+_SOLVERS = ("ddim", "ddpm", "midpoint", "dpm++2m", "euler", "heun", "ab2", "sab2")
 
 
 @command("hi-sample")
@@ -96,8 +96,9 @@ def main(
         from dataclasses import astuple, replace
         from functools import partial
 
-        from hitools.core.generator import Generator, Sampling
+        from hitools.core.generator import Generator
         from hitools.core.processes import accelerated, autocast_for, from_first, in_order, summed
+        from hitools.core.sampling import Sampling
         from hitools.core.scaling import Mended
         from hitools.core.shipped import default_model, find_model
 
@@ -117,7 +118,7 @@ def main(
             generator = Generator(
                 network,
                 config,
-                Sampling(seed=seed, **(config.sampling | given)),
+                Sampling.of(seed, config.sampling, given),
                 accelerator.device,
                 budget=budget,
                 autocast=autocast_for(precision, accelerator.device),

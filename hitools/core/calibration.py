@@ -18,8 +18,9 @@ from hitools.core.aligned import Aligned, is_hard
 from hitools.core.batch import EventBatch
 from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.first_velocity import FirstVelocity
-from hitools.core.generator import Generator, Sampling
+from hitools.core.generator import Generator
 from hitools.core.modelfolder import ModelFolder
+from hitools.core.sampling import Sampling
 
 SEED: Final = 987_654_321
 """Of the events that are measured: none that a user is likely to take."""

@@ -8,7 +8,6 @@ choice between laws, which rounding turns where a random number lies within it o
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -19,7 +18,7 @@ from torch import Tensor
 from hitools.core.aligned import Aligned
 from hitools.core.batch import EventBatch, runs_by_budget
 from hitools.core.budget import Budget
-from hitools.core.diffusion.solvers import SOLVERS
+from hitools.core.diffusion.solvers import SOLVERS, Solver
 from hitools.core.errors import InputError
 from hitools.core.event_particles import EventParticles
 from hitools.core.features import EVENT_INDEX, Float32Array, IntArray, particle_features
@@ -30,6 +29,7 @@ from hitools.core.nets.layout import Layout
 from hitools.core.nets.networks import Network
 from hitools.core.nets.rotary_net import RotaryNet
 from hitools.core.noise import NoiseKey, normals
+from hitools.core.sampling import SMALL, Sampling
 from hitools.core.scaling import Mended
 from hitools.core.selection import Selection
 
@@ -39,59 +39,10 @@ MAX_DRAWS: Final = 10_000
 MAX_VAIN_DRAWS: Final = 20_000
 """Event vectors drawn without any success until a selection gives up."""
 
-SMALL: Final = 128
-"""Particles below which an event is small: half of the events of O-O, with a seventh of the
-particles. Each has much to add to the sums, which takes finer steps to meet: a move to them at the
-end, which is of first order, would be seen."""
-
 _DRAWS_AT_ONCE: Final = 512
 _BLOCK_PASSES: Final = 16
 _BLOCK_EVENTS: Final = 4096
 _BLOCK_GROWTH: Final = 4
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How events are sampled.
-
-    Attributes:
-        seed: of all noise.
-        solver: one of diffusion.solvers.SOLVERS, for both branches.
-        steps: of the particle branch.
-        small_steps: the same in small events, where that is more.
-        event_steps: of the event vector and its coarse features, which cost little: with 24 their
-            numbers are within 0.003 of their spread of where 256 steps end (psi_2: 0.02).
-        grid: times of the steps, one of diffusion.solvers.GRIDS; see event_grid.
-        corrections: how often particles of the other events are then moved to their sums
-            (nets/corrections.py), for networks that know any.
-    """
-
-    seed: int
-    solver: str = "ab2"
-    steps: int = 32
-    small_steps: int = 0
-    event_steps: int = 24
-    grid: str = "uniform"
-    corrections: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown solver."""
-        if self.solver not in SOLVERS:
-            raise InputError(f"solver {self.solver!r}, expected one of {', '.join(SOLVERS)}")
-
-    @property
-    def steps_of_small(self) -> int:
-        """Steps of the particles of small events."""
-        return max(self.steps, self.small_steps)
-
-    @property
-    def event_grid(self) -> str:
-        """Times of event_steps: even ones where those of particles are finer towards the data.
-
-        Particles meet their sums in the last steps; the vectors have none to meet, and coarse
-        steps next to the noise would take a percent of their variance (docs/ablation.md).
-        """
-        return "uniform" if self.grid == "power" else self.grid
 
 
 class Generator:
@@ -238,15 +189,9 @@ class Generator:
         index, events, counts = index[order], events[order], counts[order]
         offsets = np.concatenate([[0], np.cumsum(counts)])
         all_of_them = self.to_draw(index, events, offsets)
-        steps, steps_of_small = self._sampling.steps, self._sampling.steps_of_small
-        n_large = len(counts) if steps == steps_of_small else int((counts >= SMALL).sum())
         parts = [
-            self._in_passes(partial(self._solve, n_steps), all_of_them[some])
-            for n_steps, some in (
-                (steps, slice(n_large)),
-                (steps_of_small, slice(n_large, len(counts))),
-            )
-            if some.stop > (some.start or 0)
+            self._in_passes(partial(self._solve, SOLVERS[solver], steps), all_of_them[some])
+            for solver, steps, some in self._sampling.parts(counts)
         ]
         x = torch.cat(parts).cpu()
         pt, eta, phi, mended = self._representation.decode_particles(x, events, counts)
@@ -342,7 +287,7 @@ class Generator:
             start = stop
         return torch.cat(results)
 
-    def _solve(self, steps: int, some: EventParticles) -> Tensor:
+    def _solve(self, solver: Solver, steps: int, some: EventParticles) -> Tensor:
         """(n_total, columns) particles in model space: those that were known, and samples."""
         sampling = self._sampling
         width = self._representation.n_particle_features
@@ -354,7 +299,7 @@ class Generator:
                 return some.spread(first)
             return self._network_velocity(some, x, t)
 
-        drawn = SOLVERS[sampling.solver].solve(
+        drawn = solver.solve(
             velocity,
             self._noise(some),
             steps,

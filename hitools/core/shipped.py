@@ -28,7 +28,7 @@ CARD: Final = "README.md"
 """The model card of a folder."""
 
 EVALUATIONS_PER_STEP: Final = {
-    **dict.fromkeys(("ddim", "ddpm", "dpm++2m", "euler", "ab2"), 1),
+    **dict.fromkeys(("ddim", "ddpm", "dpm++2m", "euler", "ab2", "sab2"), 1),
     **dict.fromkeys(("midpoint", "heun"), 2),
 }
 """What diffusion.solvers says of its solvers, here without torch."""
@@ -100,7 +100,8 @@ class ModelSummary:
         n_weights: numbers in model.safetensors; None where no epoch is complete yet.
         solver: that hi-sample uses by default.
         steps: of it.
-        small_steps: of it in small events, where that is more.
+        small_solver: the same in small events.
+        small_steps: of it at most, where that is more.
         grid: of their times.
         corrections: how often particles of other events are then moved to their sums.
         evaluations: of the particle network for an event, at most; None for a solver unknown here.
@@ -114,6 +115,7 @@ class ModelSummary:
     n_weights: int | None
     solver: str
     steps: int
+    small_solver: str
     small_steps: int
     grid: str
     corrections: int
@@ -132,14 +134,23 @@ class ModelSummary:
     @property
     def sampling(self) -> str:
         """For people: "ab2, 4 steps (power grid), 4 evaluations, 1 correction"."""
-        small = self.small_steps > self.steps
-        steps = f"{self.steps} steps" + (f", {self.small_steps} in small events" if small else "")
-        shown = [f"{self.solver}, {steps} ({self.grid} grid)"]
+        whole, small = (self.solver, self.steps), (self.small_solver, self.small_steps)
+        shown = [describe_solver(*whole, *small, self.grid)]
         if self.evaluations is not None:
-            shown.append(f"{'at most ' if small else ''}{self.evaluations} evaluations")
+            at_most = "at most " if small[1] > self.steps else ""
+            shown.append(f"{at_most}{self.evaluations} evaluations")
         if self.corrections:
             shown.append(f"{self.corrections} correction{'s' if self.corrections > 1 else ''}")
         return ", ".join(shown)
+
+
+def describe_solver(solver: str, steps: int, small_solver: str, small_steps: int, grid: str) -> str:
+    """For people: "ab2, 4 steps, up to 16 of sab2 in small events (power grid)"."""
+    most = max(steps, small_steps)
+    of_other = f" of {small_solver}" if small_solver != solver else ""
+    differs = of_other or most > steps
+    small = f", up to {most}{of_other} in small events" if differs else ""
+    return f"{solver}, {steps} steps{small} ({grid} grid)"
 
 
 def summarise(folder: ModelFolder) -> ModelSummary:
@@ -148,13 +159,15 @@ def summarise(folder: ModelFolder) -> ModelSummary:
     try:
         sampling = values["sampling"]
         solver, steps = str(sampling["solver"]), int(sampling["steps"])
+        small_solver = str(sampling.get("small_solver") or solver)
         small_steps = int(sampling.get("small_steps", 0))
         grid = str(sampling.get("grid", "uniform"))
         corrections = int(sampling.get("corrections", 0))
         data, training = dict(values["data"]), dict(values["training"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder.config_path}: not as hi-train writes it: {error!r}") from None
-    per_step = EVALUATIONS_PER_STEP.get(solver)
+    per_step = [EVALUATIONS_PER_STEP.get(name) for name in (solver, small_solver)]
+    all_steps = (steps, max(steps, small_steps))
     # The first is of pure noise, where a formula may stand for the network.
     spared = 0 if values.get("first_velocity") is None else 1
     return ModelSummary(
@@ -164,13 +177,24 @@ def summarise(folder: ModelFolder) -> ModelSummary:
         n_weights=_count_weights(folder.weights_path),
         solver=solver,
         steps=steps,
+        small_solver=small_solver,
         small_steps=small_steps,
         grid=grid,
         corrections=corrections,
-        evaluations=None if per_step is None else per_step * max(steps, small_steps) - spared,
+        evaluations=_most_evaluations(per_step, all_steps, spared),
         data=data,
         training=training,
     )
+
+
+def _most_evaluations(
+    per_step: Sequence[int | None], steps: Sequence[int], spared: int
+) -> int | None:
+    """For an event of either kind, large or small; None where a solver is unknown."""
+    known = [one for one in per_step if one is not None]
+    if len(known) < len(per_step):
+        return None
+    return max(one * n for one, n in zip(known, steps, strict=True)) - spared
 
 
 def _description(card: Path) -> str:

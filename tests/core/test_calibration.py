@@ -10,11 +10,12 @@ from scipy import stats
 from hitools.core.aligned import Aligned
 from hitools.core.calibration import calibrate, is_due
 from hitools.core.format.meta import EventMeta
-from hitools.core.generator import Generator, Sampling
+from hitools.core.generator import Generator
 from hitools.core.modelfolder import ModelConfig, ModelFolder
 from hitools.core.nets.config import NetConfig
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import RotaryNet
+from hitools.core.sampling import Sampling
 from hitools.core.scaling import Standardised
 
 CPU = torch.device("cpu")

@@ -13,12 +13,13 @@ from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_INDEX, particle_features
 from hitools.core.format.meta import EventMeta
-from hitools.core.generator import SMALL, Generator, Sampling
+from hitools.core.generator import Generator
 from hitools.core.modelfolder import ModelConfig
 from hitools.core.nets.config import NetConfig
 from hitools.core.nets.model import Denoiser
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import RotaryNet
+from hitools.core.sampling import SMALL, Sampling, halvings
 from hitools.core.scaling import Standardised
 from hitools.core.selection import Selection
 from tests.core.nets.support import random_events
@@ -139,19 +140,25 @@ def test_corrections_need_sums(config):
         generator(config, sampling=Sampling(seed=5, corrections=1))
 
 
-def test_small_events_take_more_steps(config, monkeypatch):
+def test_small_events_take_more_steps_and_a_solver_of_their_own(config, monkeypatch):
     """Each by its own number of particles, whatever it is made together with."""
-    sampling = Sampling(seed=5, steps=2, small_steps=6)
-    plain = joined(generator(config, sampling=replace(sampling, small_steps=0)).sample(12))
-    monkeypatch.setattr("hitools.core.generator.SMALL", int(np.median(plain.n_particles)))
-    small = plain.n_particles < np.median(plain.n_particles).astype(int)
-    assert 0 < small.sum() < 12
-    mixed = joined(generator(config, sampling=sampling).sample(12))
-    finer = joined(generator(config, sampling=replace(sampling, steps=6)).sample(12))
-    assert_same(mixed.take(np.flatnonzero(~small)), plain.take(np.flatnonzero(~small)))
-    assert_same(mixed.take(np.flatnonzero(small)), finer.take(np.flatnonzero(small)))
-    with pytest.raises(AssertionError):
-        assert_same(plain.take(np.flatnonzero(small)), finer.take(np.flatnonzero(small)))
+
+    def made(small, **steps):
+        monkeypatch.setattr("hitools.core.sampling.SMALL", small)
+        sampling = Sampling(seed=5, small_solver="sab2", **steps)
+        return joined(generator(config, sampling=sampling).sample(24))
+
+    plain = made(1, steps=2)
+    third = int(np.quantile(plain.n_particles, 2 / 3))
+    mixed = made(third, steps=2, small_steps=6)
+    size = np.minimum(halvings(plain.n_particles), 2)
+    for number, same in ((0, plain), (1, made(10**9, steps=4)), (2, made(10**9, steps=6))):
+        some = np.flatnonzero(size == number)
+        assert some.size
+        assert_same(mixed.take(some), same.take(some))
+        if number:
+            with pytest.raises(AssertionError):
+                assert_same(plain.take(some), same.take(some))
 
 
 def test_event_vectors_take_even_steps_where_particles_take_finer_ones(config):

@@ -110,7 +110,14 @@ def test_a_model_says_what_it_is(library):
     values["sampling"] |= {"small_steps": 12, "corrections": 1}
     (library / "a-copy/config.json").write_text(json.dumps(values))
     assert summarise(ModelFolder(library / "a-copy")).sampling == (
-        "heun, 8 steps, 12 in small events (uniform grid), at most 23 evaluations, 1 correction"
+        "heun, 8 steps, up to 12 in small events (uniform grid), at most 23 evaluations, "
+        "1 correction"
+    )
+    values["sampling"] |= {"small_steps": 20, "small_solver": "sab2"}
+    (library / "a-copy/config.json").write_text(json.dumps(values))
+    assert summarise(ModelFolder(library / "a-copy")).sampling == (
+        "heun, 8 steps, up to 20 of sab2 in small events (uniform grid), at most 19 evaluations, "
+        "1 correction"
     )
 
 

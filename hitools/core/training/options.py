@@ -73,7 +73,8 @@ class TrainingOptions:
         compile: whether torch.compile prepares the network.
         solver: what hi-sample uses unless told otherwise.
         solver_steps: its steps.
-        solver_small_steps: the same in small events, where that is more.
+        solver_small_solver: the same in small events; None where it is no other.
+        solver_small_steps: steps of these at most, where that is more (sampling.steps_of).
         solver_grid: and their times.
         solver_corrections: and how often particles of other events are then moved to their sums.
     """
@@ -116,6 +117,7 @@ class TrainingOptions:
     compile: bool = False
     solver: str = "ab2"
     solver_steps: int = 32
+    solver_small_solver: str | None = None
     solver_small_steps: int = 0
     solver_grid: str = "uniform"
     solver_corrections: int = 0
@@ -213,7 +215,8 @@ ROTARY: Final = TrainingOptions(
     calibration_events=2000,
     symmetries=True,
     solver_steps=4,
-    solver_small_steps=8,
+    solver_small_solver="sab2",
+    solver_small_steps=16,
     solver_grid="power",
     solver_corrections=1,
 )

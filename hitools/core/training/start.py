@@ -211,6 +211,7 @@ def _prepare(
             sampling={
                 "solver": options.solver,
                 "steps": options.solver_steps,
+                "small_solver": options.solver_small_solver,
                 "small_steps": options.solver_small_steps,
                 "grid": options.solver_grid,
                 "corrections": options.solver_corrections,

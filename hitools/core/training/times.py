@@ -11,7 +11,7 @@ import numpy as np
 
 from hitools.core.diffusion.solvers import times
 from hitools.core.features import Float32Array, IntArray
-from hitools.core.generator import SMALL
+from hitools.core.sampling import halvings, steps_of
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,11 @@ class ParticleTimes:
 
     Attributes:
         share: of the draws, that fall on one of the times below.
-        large: of events of SMALL particles or more.
-        small: of the others.
+        grids: of large events, then of ever smaller ones (sampling.steps_of).
     """
 
     share: float
-    large: tuple[float, ...]
-    small: tuple[float, ...]
+    grids: tuple[tuple[float, ...], ...]
 
     @classmethod
     def of(cls, share: float, steps: int, small_steps: int, grid: str) -> "ParticleTimes | None":
@@ -35,15 +33,19 @@ class ParticleTimes:
         Args:
             share: see the class.
             steps: of the particles of large events.
-            small_steps: of small ones, where that is more.
+            small_steps: of the smallest ones, where that is more.
             grid: of diffusion.solvers.GRIDS.
         """
-        large, small = (tuple(times(n, grid)[1:-1]) for n in (steps, max(steps, small_steps)))
-        return cls(share, large, small) if share and large else None
+        numbers = [steps]
+        while numbers[-1] < small_steps:
+            numbers.append(steps_of(len(numbers), steps, small_steps))
+        grids = tuple(tuple(times(n, grid)[1:-1]) for n in numbers)
+        return cls(share, grids) if share and grids[0] else None
 
     def __call__(self, even: Float32Array, n_particles: IntArray) -> Float32Array:
         """(n_events,) times from (n_events,) even numbers in [0, 1) and how many particles."""
-        at = np.where(n_particles >= SMALL, self._of(self.large, even), self._of(self.small, even))
+        size = np.minimum(halvings(n_particles), len(self.grids) - 1)
+        at = np.choose(size, [self._of(grid, even) for grid in self.grids])
         others = (even - self.share) / (1 - self.share)
         return np.where(even < self.share, at, others).astype(np.float32)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hitools.core.diffusion.solvers import ab2, ddim, ddpm, dpmpp_2m, euler, heun, midpoint
+from hitools.core.diffusion.solvers import ab2, ddim, ddpm, dpmpp_2m, euler, heun, midpoint, sab2
 from hitools.core.diffusion.solvers.base import GRIDS, NoiseSource, Solve, Velocity, times
 
 __all__ = ["GRIDS", "SOLVERS", "NoiseSource", "Solve", "Solver", "Velocity", "times"]
@@ -35,4 +35,5 @@ SOLVERS: dict[str, Solver] = {
     "euler": Solver(euler.solve),
     "heun": Solver(heun.solve, evaluations_per_step=2),
     "ab2": Solver(ab2.solve),
+    "sab2": Solver(sab2.solve, stochastic=True),
 }
