@@ -16,12 +16,9 @@ def test_steps_double_with_each_halving_of_particles_up_to_the_most():
         of_event[some] = [(solver, steps)] * len(counts[some])
     assert of_event == [("ab2", 4)] * 2 + [("sab2", 8)] * 2 + [("sab2", 16)] * 5
     # Steps in between: never more than the most, nor fewer than those of large events.
-    assert [n for _, n, _ in Sampling(1, steps=6, small_steps=16).parts(counts)] == [
-        6,
-        12,
-        *[16] * 3,
-    ]
-    assert {n for _, n, _ in Sampling(1, steps=32, small_steps=16).parts(counts)} == {32}
+    between, beyond = Sampling(1, steps=6, small_steps=16), Sampling(1, steps=32, small_steps=16)
+    assert [n for _, n, _ in between.parts(counts)] == [6, 12, 16]
+    assert [n for _, n, _ in beyond.parts(counts)] == [32]
 
 
 def test_parts_cover_all_events_once():
