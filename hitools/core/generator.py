@@ -265,7 +265,7 @@ class Generator:
         return SOLVERS[sampling.solver].solve(
             velocity,
             normals(NoiseKey.of(sampling.seed, "sampled slices"), number, row, width),
-            sampling.event_steps,
+            sampling.coarse_steps,
             sampling.event_grid,
             lambda step: normals(solver_key, number, row, width, step),
         )
