@@ -268,16 +268,8 @@ def test_spectra_are_set_right_at_the_end_once_and_where_asked_for(run, tmp_path
         (ROTARY, "event"),
         (ROTARY, "particles"),
         (ROTARY, "hard"),
-        (ROTARY, "vectors"),
     ],
-    ids=[
-        "paper-event",
-        "paper-particles",
-        "rotary-event",
-        "rotary-particles",
-        "rotary-hard",
-        "rotary-vectors",
-    ],
+    ids=["paper-event", "paper-particles", "rotary-event", "rotary-particles", "rotary-hard"],
 )
 def test_a_branch_is_trained_alone_and_goes_on_after_kill_9(
     run, tmp_path, events, more_events, kind, branch
@@ -308,17 +300,15 @@ def test_a_branch_is_trained_alone_and_goes_on_after_kill_9(
     of_branch = {
         "event": parts & {"event", "slices", "hard"},
         "hard": {"hard"},
-        "vectors": {"event"},
         "particles": parts - {"event", "slices", "hard"},
     }
     assert changed == of_branch[branch]
     lines, earlier = metrics(tmp_path / "whole"), metrics(tmp_path / "first")
     assert ("particle" in lines[0]["validation"]) == (branch == "particles")
-    loss = {"particles": "particle", "vectors": "event"}.get(branch, branch)
+    loss = "particle" if branch == "particles" else branch
     # So few events tell next to nothing of hard particles but themselves.
     of = "training" if branch == "hard" else "validation"
-    past = lines[0] if branch == "vectors" else earlier[-1]  # its loss has slices in it
-    assert lines[-1][of][loss] < past[of][loss]
+    assert lines[-1][of][loss] < earlier[-1][of][loss]
 
 
 @pytest.mark.parametrize(

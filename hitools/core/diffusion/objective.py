@@ -115,7 +115,6 @@ def losses(
     particle_t: Tensor | None = None,
     *,
     with_particles: bool = True,
-    vectors_alone: bool = False,
     psi: Callable[[Tensor, Tensor, Layout], Tensor] | None = None,
     with_sums: bool = False,
     hardness: float = 0.0,
@@ -135,17 +134,14 @@ def losses(
             at n_times times, evenly apart from t on.
         particle_noise: (n_total, n_particle_features) standard normal.
         particle_t: (n_events,) diffusion times of particles; None: those of event vectors.
-        with_particles: without, only what is drawn before particles is shown.
-        vectors_alone: only event vectors are: events hold no more, and particles no features.
+        with_particles: without, event vectors are all that is shown.
         psi: adds L_psi of the denoised particles, usually a PsiLoss.
         with_sums: adds the loss on the sums; the model is one that estimates them.
         hardness: how much more hard particles weigh (Aligned.emphasis); of no use to others.
         evenness: how much more particles of small events weigh (Aligned.evening), likewise.
     """
     layout = Layout.from_offsets(offsets, particles.device)
-    known = None
-    if vectors_alone:
-        return Losses(_event_loss(model, events, known, weights, t, event_noise), None, None, None)
+    known = events[:, :0]
     if isinstance(model, RotaryNet):
         of_hard = model.representation.hard_sums(particles, events, layout.event_of_particle)
         known = model.known_of_slices(events, layout.n_particles, of_hard)
@@ -198,12 +194,12 @@ def losses(
 def _event_loss(
     model: Network,
     events: Tensor,
-    known: Tensor | None,
+    known: Tensor,
     weights: Tensor,
     t: Tensor,
     noise: Tensor,
 ) -> WeightedMean:
-    """Of event vector and, where something is known of them, coarse features, at all times."""
+    """Of event vector and coarse features, given what is known of these, at len(noise) times."""
     n_times = len(noise)
     times = ((torch.arange(n_times, device=t.device)[:, None] / n_times + t) % 1).flatten()
     alpha, sigma = alpha_sigma(times[:, None])
@@ -212,7 +208,7 @@ def _event_loss(
     target = velocity(clean, noise, alpha, sigma)
     n = model.n_event_features
     errors = [model.event_velocity(noised[:, :n], times).float() - target[:, :n]]
-    if known is not None and isinstance(model, RotaryNet):
+    if isinstance(model, RotaryNet):
         coarse = model.coarse_velocity(noised[:, n:], times, known.repeat(n_times, 1)).float()
         errors.append(coarse - target[:, n:])
     square = torch.stack([error.square().mean(1) for error in errors]).sum(0)

@@ -398,7 +398,6 @@ def _objective(
         event_key=NoiseKey.of(seed, f"{use} event"),
         particle_key=NoiseKey.of(seed, f"{use} particles"),
         with_particles=options.branch in ("both", "particles"),
-        vectors_alone=options.branch == "vectors",
         psi_weight=options.psi_weight,
         sums_weight=options.sums_weight,
         hardness=options.hardness,

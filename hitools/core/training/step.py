@@ -67,8 +67,7 @@ class Objective:
         hardness: how much more hard particles weigh; see objective.losses.
         evenness: how much more particles of small events weigh, likewise.
         event_times: diffusion times at which each event vector is shown.
-        with_particles: whether particles are shown.
-        vectors_alone: whether event vectors are all that is shown: no slices, nor hard particles.
+        with_particles: whether particles are shown; else event vectors alone.
         autocast: makes the context of the precision that the network runs in.
     """
 
@@ -81,7 +80,6 @@ class Objective:
     evenness: float = 0.0
     event_times: int = 1
     with_particles: bool = True
-    vectors_alone: bool = False
     autocast: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def add(self, model: Network, step: Step, budget: Budget, sums: Sums, *, train: bool) -> None:
@@ -124,10 +122,7 @@ class Objective:
         )
         offsets = torch.from_numpy(batch.offsets)
         representation = self.representation
-        if self.vectors_alone:
-            z, x = representation.encode_events(events), particles[:, :0]
-        else:
-            z, x = representation.encode(events, particles, offsets)
+        z, x = representation.encode(events, particles, offsets)
         n_columns = representation.n_particle_features if self.with_particles else 0
         z_noise, x_noise = self.noise(batch, index, z.shape[1], n_columns, step.turn)
         psi = None
@@ -156,7 +151,6 @@ class Objective:
                     x_noise[rows],
                     particle_t[run],
                     with_particles=self.with_particles,
-                    vectors_alone=self.vectors_alone,
                     psi=psi,
                     with_sums=self.sums_weight > 0,
                     hardness=self.hardness,
