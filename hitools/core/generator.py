@@ -23,8 +23,8 @@ from hitools.core.errors import InputError
 from hitools.core.event_particles import EventParticles
 from hitools.core.features import EVENT_INDEX, Float32Array, IntArray, particle_features
 from hitools.core.modelfolder import ModelConfig
+from hitools.core.nets import hard_branch, vector_branch
 from hitools.core.nets.corrections import moved_to_sums
-from hitools.core.nets.hard_branch import N_NOISE
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.networks import Network
 from hitools.core.nets.rotary_net import RotaryNet
@@ -136,6 +136,11 @@ class Generator:
         seed, steps = self._sampling.seed, self._sampling.event_steps
         event, turn = (torch.from_numpy(one).to(self._device) for one in (index, draw))
         row = torch.zeros_like(event)
+        key = NoiseKey.of(seed, "sampled event")
+        law = self._model.vector_law if isinstance(self._model, RotaryNet) else None
+        if law is not None:
+            scores = law.drawn(normals(key, event, row, vector_branch.N_NOISE, turn))
+            return self._representation.decode_events(scores)
         width = self._representation.n_event_features
         solver_key = NoiseKey.of(seed, "event solver")
 
@@ -145,7 +150,7 @@ class Generator:
 
         z = SOLVERS[self._sampling.solver].solve(
             velocity,
-            normals(NoiseKey.of(seed, "sampled event"), event, row, width, turn),
+            normals(key, event, row, width, turn),
             steps,
             self._sampling.event_grid,
             lambda step: normals(solver_key, event, row, width, turn * steps + step),
@@ -248,7 +253,9 @@ class Generator:
         return model.draw_hard(
             events,
             counts,
-            lambda some, rank: normals(key, number[some], torch.full_like(some, rank), N_NOISE),
+            lambda some, rank: normals(
+                key, number[some], torch.full_like(some, rank), hard_branch.N_NOISE
+            ),
         )
 
     def _slices(self, model: RotaryNet, number: Tensor, known: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ from tests.core.nets.support import random_events
 CPU = torch.device("cpu")
 TINY = NetConfig(width=8, n_heads=2, n_blocks=1, n_head_blocks=1, n_neighbours=3, layer_scale=0.5)
 
+SIZES = RotaryConfig(16, 1, 24, n_blocks=2, n_feedbacks=1, event_width=16, slice_width=16)
+
 
 @pytest.fixture(scope="module")
 def few(oo) -> EventBatch:
@@ -86,10 +88,12 @@ def test_event_k_depends_on_seed_and_k_alone(config, solver):
         assert_same(alone.make(range(k, k + 1)), whole[k : k + 1])
 
 
-@pytest.mark.parametrize("hard_from", [None, 2.0])
-def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(few, config, hard_from):
+@pytest.mark.parametrize(("hard_from", "vector_parts"), [(None, 0), (2.0, 8)])
+def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(
+    few, config, hard_from, vector_parts
+):
     scaling = Aligned.fit([few], hard_from=hard_from, eta_max=2.5)
-    sizes = RotaryConfig(16, 1, 24, n_blocks=2, n_feedbacks=1, event_width=16, slice_width=16)
+    sizes = replace(SIZES, vector_parts=vector_parts)
     rotary = replace(config, representation=scaling, network=sizes)
     torch.manual_seed(3)
     model = RotaryNet(sizes, scaling)
@@ -118,7 +122,7 @@ def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(few, config, 
 
 def test_corrections_bring_particles_to_what_their_event_says(oo, config):
     scaling = Aligned.fit([oo], eta_max=2.5)
-    sizes = RotaryConfig(16, 1, 24, n_blocks=2, n_feedbacks=1, event_width=16, slice_width=16)
+    sizes = replace(SIZES, vector_parts=0)
     rotary = replace(config, representation=scaling, network=sizes)
     torch.manual_seed(3)
     model = RotaryNet(sizes, scaling)

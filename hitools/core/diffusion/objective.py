@@ -49,13 +49,15 @@ class Losses:
     """What a batch costs.
 
     Attributes:
-        event: mean over events of the squared velocity error, averaged over the event features;
-            for networks with coarse features, plus the same of these.
+        event: mean over events of the squared velocity error, averaged over the event features,
+            where these are denoised; for networks with coarse features, plus the same of these.
         particle: mean over particles of the same, averaged over the particle features; a particle
             weighs as much as its event. None where it was not asked for.
         psi: mean of L_psi over the events with t < 0.5; None where it was not asked for.
         hard: mean over events of minus the log-likelihood of their hard particles, for networks
             that draw these first; None for others.
+        vectors: minus the mean log-likelihood of event vectors, for networks that draw them by it;
+            None for others.
         sums: of networks that estimate what particles add to the sums of their event: mean over
             particles of the squared error of the estimates, and of their event's error as a whole.
     """
@@ -65,6 +67,7 @@ class Losses:
     psi: WeightedMean | None
     sums: WeightedMean | None
     hard: WeightedMean | None = None
+    vectors: WeightedMean | None = None
 
 
 @dataclass(frozen=True)
@@ -147,8 +150,9 @@ def losses(
         known = model.known_of_slices(events, layout.n_particles, of_hard)
     event_loss = _event_loss(model, events, known, weights, t, event_noise)
     hard_loss = _hard_loss(model, events, particles, weights, layout)
+    vectors_loss = _vectors_loss(model, events, weights)
     if not with_particles:
-        return Losses(event_loss, None, None, None, hard_loss)
+        return Losses(event_loss, None, None, None, hard_loss, vectors_loss)
     t = t if particle_t is None else particle_t
     alpha, sigma = (layout.spread(one) for one in alpha_sigma(t[:, None]))
     n = particle_noise.shape[1]
@@ -188,7 +192,7 @@ def losses(
         psi_loss = WeightedMean(
             (late_weights * psi(clean, events, layout)).sum(), late_weights.sum()
         )
-    return Losses(event_loss, particle_loss, psi_loss, sums_loss, hard_loss)
+    return Losses(event_loss, particle_loss, psi_loss, sums_loss, hard_loss, vectors_loss)
 
 
 def _event_loss(
@@ -207,7 +211,9 @@ def _event_loss(
     noised = diffuse(clean, noise, alpha, sigma)
     target = velocity(clean, noise, alpha, sigma)
     n = model.n_event_features
-    errors = [model.event_velocity(noised[:, :n], times).float() - target[:, :n]]
+    errors = []
+    if not isinstance(model, RotaryNet) or model.vector_law is None:
+        errors.append(model.event_velocity(noised[:, :n], times).float() - target[:, :n])
     if isinstance(model, RotaryNet):
         coarse = model.coarse_velocity(noised[:, n:], times, known.repeat(n_times, 1)).float()
         errors.append(coarse - target[:, n:])
@@ -224,6 +230,15 @@ def _hard_loss(
     # A likelihood of narrow laws, in float32 whatever the velocities are in.
     with torch.autocast(particles.device.type, enabled=False):
         log_likelihood = model.hard_log_likelihood(particles, events, layout)
+    return WeightedMean(-(weights * log_likelihood).sum(), weights.sum())
+
+
+def _vectors_loss(model: Network, events: Tensor, weights: Tensor) -> WeightedMean | None:
+    law = model.vector_law if isinstance(model, RotaryNet) else None
+    if law is None:
+        return None
+    with torch.autocast(events.device.type, enabled=False):
+        log_likelihood = law.log_likelihood(events[:, : model.n_event_features].float())
     return WeightedMean(-(weights * log_likelihood).sum(), weights.sum())
 
 

@@ -30,14 +30,13 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from hitools.core.nets.hard_laws import (
     CELL_ETAS,
     LOG_CELL_WIDTHS,
-    LOG_WIDTHS,
     Places,
-    Ranks,
     cell_phis,
     rank_of_score,
     score_of_rank,
 )
 from hitools.core.nets.layers import Dense
+from hitools.core.nets.mixtures import LOG_WIDTHS, NormalMixture
 
 N_HARMONICS: Final = 4
 N_FEATURES: Final = 2 + 2 * N_HARMONICS
@@ -163,11 +162,11 @@ class HardBranch(nn.Module):
         left = events.n_particles - lists.counts
         end, _ = rank_of_score(lowest.new_full(lowest.shape, self.threshold), lowest, left)
         last = states[lists.counts, torch.arange(len(lists.counts), device=end.device)]
-        total = torch.where(left > 0, Ranks.of(self._ranks(last)).log_below(end), 0.0)
+        total = torch.where(left > 0, NormalMixture.of(self._ranks(last)).log_below(end), 0.0)
         said = states[rank, event]
         above = torch.where(rank == 0, HIGHEST, scores.roll(1))
         place, log_slope = rank_of_score(scores, above, events.n_particles[event] - rank)
-        each = Ranks.of(self._ranks(said)).log_density(place) + log_slope
+        each = NormalMixture.of(self._ranks(said)).log_density(place) + log_slope
         where = self._where(lists, said, events)
         each = each + where.log_density(*events.particles[:, 1:].unbind(1))
         return total.index_add(0, event, each)
@@ -238,7 +237,7 @@ class HardBranch(nn.Module):
         while len(going):
             numbers = noise(going, rank)
             shares = torch.special.ndtr(numbers[:, :2])
-            place = Ranks.of(self._ranks(state)).drawn(shares[:, 0], numbers[:, 2])
+            place = NormalMixture.of(self._ranks(state)).drawn(shares[:, 0], numbers[:, 2])
             scores = score_of_rank(place, above, n_particles[going] - rank)
             goes_on = (scores > self.threshold) & (rank < n_particles[going])
             going, state, scores, numbers, shares, missing, harder = (

@@ -10,6 +10,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from hitools.core.nets.mixtures import LOG_ROOT, chosen_part
+
 CELL_ETAS: Final = tuple(0.5 * k for k in range(-4, 5))
 """Of the grid, as scores: evenly apart."""
 
@@ -18,7 +20,6 @@ N_CELL_PHIS: Final = 24
 TURNS: Final = 2
 """Of a normal law around the circle, to either side."""
 
-LOG_WIDTHS: Final = (math.log(0.005), math.log(3.0))
 LOG_CELL_WIDTHS: Final = (math.log(0.05), math.log(0.7))
 """So narrow that the law of a cell does not reach around the circle."""
 
@@ -26,7 +27,6 @@ _LOG_SAME: Final = -1e-6
 """Share at least between two scores: float32 may not tell them apart."""
 
 _FARTHEST: Final = 30.0
-_LOG_ROOT: Final = math.log(2 * math.pi) / 2
 
 
 def rank_of_score(score: Tensor, above: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,43 +64,6 @@ def _ndtri_of_log(log_share: Tensor) -> Tensor:
     return found.clamp(-_FARTHEST, _FARTHEST)
 
 
-def _part(log_weight: Tensor, share: Tensor) -> Tensor:
-    """(n, 1) which part of (n, k) mixtures (n,) even numbers choose."""
-    through = log_weight.exp().cumsum(1)
-    return (through < share[:, None] * through[:, -1:]).sum(1, keepdim=True)
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """A mixture of normal laws, each (n, k)."""
-
-    log_weight: Tensor
-    mean: Tensor
-    log_width: Tensor
-
-    @classmethod
-    def of(cls, said: Tensor) -> "Ranks":
-        """(n, 3 k) from the network."""
-        logit, mean, log_width = said.float().unflatten(1, (-1, 3)).unbind(2)
-        return cls(logit.log_softmax(1), mean, log_width.clamp(*LOG_WIDTHS))
-
-    def log_below(self, place: Tensor) -> Tensor:
-        """(n,) logarithm of the probability to be below (n,) places."""
-        z = (place[:, None] - self.mean) * (-self.log_width).exp()
-        return (self.log_weight + torch.special.log_ndtr(z)).logsumexp(1)
-
-    def log_density(self, place: Tensor) -> Tensor:
-        """(n,) logarithm of the density at (n,) places."""
-        z = (place[:, None] - self.mean) * (-self.log_width).exp()
-        return (self.log_weight - self.log_width - z.square() / 2).logsumexp(1) - _LOG_ROOT
-
-    def drawn(self, share: Tensor, number: Tensor) -> Tensor:
-        """(n,) places from (n,) even numbers and (n,) normal ones."""
-        part = _part(self.log_weight, share)
-        mean, log_width = (one.gather(1, part)[:, 0] for one in (self.mean, self.log_width))
-        return mean + log_width.exp() * number
-
-
 @dataclass(frozen=True)
 class Places:
     """A mixture of normal laws of the score of eta and, around the circle, of phi.
@@ -131,7 +94,7 @@ class Places:
         of_parts = log_around - self.log_eta_width - along.square() / 2
         of_cells = self._log_of_cell_etas(eta)[:, :, None] + self._log_of_cell_phis(phi)[:, None]
         every = torch.cat([of_parts, of_cells.flatten(1)], dim=1)
-        return (self.log_weight + every).logsumexp(1) - 2 * _LOG_ROOT
+        return (self.log_weight + every).logsumexp(1) - 2 * LOG_ROOT
 
     def mean_waves(self, eta: Tensor, harmonic: int) -> Tensor:
         """(n, 2) mean cos and sin of a multiple of phi, where the (n,) scores of eta are known."""
@@ -144,7 +107,7 @@ class Places:
 
     def drawn(self, share: Tensor, numbers: Tensor) -> Tensor:
         """(n, 2) score of eta and phi from (n,) even numbers and (n, 2) normal ones."""
-        part = _part(self.log_weight, share)
+        part = chosen_part(self.log_weight, share)
         eta, log_eta_width, phi, log_phi_width = (
             one.gather(1, part)[:, 0] for one in self._every()
         )

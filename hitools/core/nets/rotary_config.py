@@ -22,8 +22,11 @@ class RotaryConfig:
         n_feedbacks: how often, evenly between the blocks, what the sums still miss is fed back;
             once more at the end. 0 leaves out all of it: the slices then are a condition only.
         n_densities: which densities are looked at around a particle, see fields.py.
-        event_width: channels of the event branch.
-        n_event_blocks: its residual blocks, and those of the branch for slices of eta.
+        event_width: channels of the branch for event vectors.
+        vector_parts: of the mixtures that event vectors are drawn from (vector_branch.py); 0: they
+            are denoised, as in models of before.
+        n_event_blocks: residual blocks of the branch for slices of eta, and of that one where
+            event vectors are denoised.
         slice_width: channels of the branch for slices, each of them where slice_told is not 0.
         slice_told: numbers that a slice tells the others in a block; 0: the scores of all slices
             are one row, as in models of before.
@@ -34,6 +37,7 @@ class RotaryConfig:
 
     EVENT_SIZES: ClassVar[tuple[str, ...]] = (
         "event_width",
+        "vector_parts",
         "n_event_blocks",
         "slice_width",
         "slice_told",
@@ -41,7 +45,7 @@ class RotaryConfig:
     )
     """Of what draws event vectors, slices and hard particles: the others do not depend on them."""
 
-    BEFORE: ClassVar[dict[str, int]] = {"slice_told": 0, "n_densities": 2}
+    BEFORE: ClassVar[dict[str, int]] = {"slice_told": 0, "n_densities": 2, "vector_parts": 0}
     """What models have that were stored before there was a choice."""
 
     width: int = 48
@@ -50,7 +54,8 @@ class RotaryConfig:
     n_blocks: int = 2
     n_feedbacks: int = 1
     n_densities: int = 3
-    event_width: int = 96
+    event_width: int = 64
+    vector_parts: int = 8
     n_event_blocks: int = 4
     slice_width: int = 80
     slice_told: int = 24

@@ -33,6 +33,7 @@ from hitools.core.nets.scores import (
     normed,
     time_features,
 )
+from hitools.core.nets.vector_branch import VectorBranch
 from hitools.core.slices import N_SLICES
 
 N_HARMONICS: Final = 4
@@ -129,7 +130,11 @@ class RotaryNet(nn.Module):
         if representation.hard_from is not None:
             n_inputs += 1
             self.hard = HardBranch(N_ORIENTED, N_WHOLE, config.hard_width, representation.hard_from)
-        self.event = ScoresBranch(N_EVENT, 0, config.event_width, config.n_event_blocks)
+        self.event: ScoresBranch | VectorBranch
+        if config.vector_parts:
+            self.event = VectorBranch(config.event_width, config.vector_parts)
+        else:
+            self.event = ScoresBranch(N_EVENT, 0, config.event_width, config.n_event_blocks)
         n_known = N_ORIENTED
         if self.hard is not None:
             n_known += representation.n_hard_sums + N_LEFT
@@ -151,7 +156,14 @@ class RotaryNet(nn.Module):
 
     def event_velocity(self, z: Tensor, t: Tensor) -> Tensor:
         """(n_events, 9) noised event scores and (n_events,) or () times to (n_events, 9)."""
-        return self.event(z, t)
+        assert self.vector_law is None
+        velocity: Tensor = self.event(z, t)
+        return velocity
+
+    @property
+    def vector_law(self) -> VectorBranch | None:
+        """What draws event vectors by their likelihood; None where they are denoised."""
+        return self.event if isinstance(self.event, VectorBranch) else None
 
     def known_of_slices(self, events: Tensor, n_particles: Tensor, of_hard: Tensor) -> Tensor:
         """(n_events, k) what slices are drawn given.
@@ -301,7 +313,8 @@ class RotaryNet(nn.Module):
 
     def compiled_parts(self) -> list[nn.Module]:
         """What torch.compile works on, where it is asked for."""
-        return [self.event, self.slices, *self.blocks]
+        vectors = [self.event] if self.vector_law is None else []
+        return [*vectors, self.slices, *self.blocks]
 
     def _embed(self, x: Tensor, phi: Tensor, eta: Tensor, psi: Tensor, more: Tensor) -> Tensor:
         """Noised particles and what follows from them to (n_total, width)."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from hitools.core.errors import InputError
 
-MAY_BE_0 = ("n_local_layers", "n_head_blocks", "n_feedbacks", "slice_told")
+MAY_BE_0 = ("n_local_layers", "n_head_blocks", "n_feedbacks", "slice_told", "vector_parts")
 
 
 def check_sizes(config: Any) -> None:

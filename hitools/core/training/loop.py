@@ -28,7 +28,7 @@ from hitools.core.training.lion import Lion
 from hitools.core.training.options import TrainingOptions
 from hitools.core.training.schedule import decay_of_average, rate_at
 from hitools.core.training.state import EpochSums, Progress
-from hitools.core.training.step import COUNTS, HARD_WEIGHT, Objective, Sums, means
+from hitools.core.training.step import COUNTS, LIKELIHOOD_WEIGHT, Objective, Sums, means
 
 GPU_CHECK_STEPS: Final = 10
 """A GPU runs ahead of the program, which waits for it only this often."""
@@ -245,8 +245,10 @@ class Trainer:
         )
 
     def _total(self, parts: dict[str, float]) -> float:
-        """Of events, particles, hard ones, as far as there are: what epochs are compared by."""
-        return parts["event"] + parts.get("particle", 0.0) + HARD_WEIGHT * parts.get("hard", 0.0)
+        """Of all that is drawn, as far as it is shown: what epochs are compared by."""
+        errors = sum(parts.get(name, 0.0) for name in ("event", "particle"))
+        likelihoods = sum(parts.get(name, 0.0) for name in ("hard", "vectors"))
+        return errors + LIKELIHOOD_WEIGHT * likelihoods
 
     def _validate(self) -> dict[str, float]:
         sums = Sums(self._accelerator.device)

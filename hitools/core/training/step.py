@@ -19,12 +19,13 @@ from hitools.core.scaling import Representation
 from hitools.core.training.feed import Step
 from hitools.core.training.resident import StepEvents, tensors
 
-TERMS = ("event", "particle", "psi", "sums", "hard")
+TERMS = ("event", "particle", "psi", "sums", "hard", "vectors")
 """Parts of the loss, in the order of the sums below."""
 
 
-HARD_WEIGHT = 0.1
-"""Of the likelihood of an event's hard particles, a sum over some four, beside mean squares."""
+LIKELIHOOD_WEIGHT = 0.1
+"""Of the likelihoods of an event's hard particles, a sum over some four, and of its vector, a sum
+over eight numbers, beside mean squares."""
 
 COUNTS = ("particles", "passes")
 """What is counted beside them."""
@@ -110,7 +111,7 @@ class Objective:
     def _passes(
         self, model: Network, step: Step, runs: list[slice], device: torch.device, *, train: bool
     ) -> Tensor:
-        """(10,) numerators of TERMS, then their denominators, over all passes."""
+        """(12,) numerators of TERMS, then their denominators, over all passes."""
         batch = step.batch
         total = torch.zeros(2 * len(TERMS), dtype=torch.float64, device=device)
         if not runs:
@@ -134,8 +135,9 @@ class Objective:
             step.psi_weight,
             step.particle_weight if self.sums_weight else 0.0,
             step.event_weight,
+            step.event_weight,
         ]
-        scale = [1.0, 1.0, self.psi_weight, self.sums_weight, HARD_WEIGHT]
+        scale = [1.0, 1.0, self.psi_weight, self.sums_weight, *[LIKELIHOOD_WEIGHT] * 2]
         nothing = WeightedMean(weights.new_zeros(()), weights.new_zeros(()))
         for run in runs:
             rows = slice(int(offsets[run.start]), int(offsets[run.stop]))
@@ -156,7 +158,7 @@ class Objective:
                     hardness=self.hardness,
                     evenness=self.evenness,
                 )
-            others = (parts.particle, parts.psi, parts.sums, parts.hard)
+            others = (parts.particle, parts.psi, parts.sums, parts.hard, parts.vectors)
             means = [parts.event, *(one or nothing for one in others)]
             numerators = torch.stack([mean.numerator for mean in means])
             if train:

@@ -41,7 +41,8 @@ def scaling_with_hard(oo):
 
 @pytest.fixture
 def model(scaling) -> RotaryNet:
-    return lively(TINY, scaling)
+    """Whose event vectors are denoised, as those of models of before."""
+    return lively(replace(TINY, vector_parts=0), scaling)
 
 
 @pytest.fixture
@@ -70,6 +71,13 @@ def example(counts: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
     )
 
 
+def of_vectors(model: RotaryNet, vectors: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """What the model says of event vectors."""
+    if model.vector_law is None:
+        return model.event_velocity(vectors, t)
+    return model.vector_law.log_likelihood(vectors)
+
+
 def sums_of_hard(n_events: int) -> torch.Tensor:
     return 5 * torch.randn(n_events, N_COARSE + 2, generator=torch.Generator().manual_seed(5))
 
@@ -95,7 +103,7 @@ def test_an_event_does_not_notice_what_it_is_batched_with(which, oo, request):
         vectors, coarse = events.split([N_EVENT, N_COARSE], dim=1)
         known = model.known_of_slices(vectors, offsets.diff(), sums_of_hard(30))
         for together, alone in (
-            (model.event_velocity(vectors, t), model.event_velocity(vectors[:1], t[:1])),
+            (of_vectors(model, vectors, t), of_vectors(model, vectors[:1], t[:1])),
             (
                 model.coarse_velocity(coarse, t, known),
                 model.coarse_velocity(coarse[:1], t[:1], known[:1]),
@@ -195,7 +203,7 @@ def test_every_parameter_learns(model_with_hard):
     vectors, coarse = events.split([N_EVENT, N_COARSE], dim=1)
     outputs = [
         velocity,
-        model.event_velocity(vectors, t),
+        of_vectors(model, vectors, t),
         model.coarse_velocity(
             coarse, t, model.known_of_slices(vectors, offsets.diff(), sums_of_hard(2))
         ),
@@ -285,7 +293,7 @@ def test_configurations_find_their_network(scaling, oo):
         assert type(build(again, scaling)) is network
     assert config_from_dict({"width": 64}) == NetConfig(width=64)  # written before there were kinds
     before = config_from_dict({"kind": "rotary"})  # as stored before there was a choice
-    assert (before.slice_told, before.n_densities) == (0, 2)
+    assert (before.slice_told, before.n_densities, before.vector_parts) == (0, 2, 0)
     with pytest.raises(InputError, match="kind 'perceptron'"):
         config_from_dict({"kind": "perceptron"})
     with pytest.raises(InputError, match="unknown settings depth"):

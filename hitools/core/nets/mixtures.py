@@ -1,0 +1,50 @@
+"""Mixtures of normal laws in one number, as networks say them: their density, and how to draw."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+LOG_WIDTHS: Final = (math.log(0.005), math.log(3.0))
+
+LOG_ROOT: Final = math.log(2 * math.pi) / 2
+"""Of the normal law's density at its middle, less."""
+
+
+def chosen_part(log_weight: Tensor, share: Tensor) -> Tensor:
+    """(n, 1) which part of (n, k) mixtures (n,) even numbers choose."""
+    through = log_weight.exp().cumsum(1)
+    return (through < share[:, None] * through[:, -1:]).sum(1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class NormalMixture:
+    """A mixture of normal laws, each (n, k)."""
+
+    log_weight: Tensor
+    mean: Tensor
+    log_width: Tensor
+
+    @classmethod
+    def of(cls, said: Tensor) -> "NormalMixture":
+        """(n, 3 k) from the network."""
+        logit, mean, log_width = said.float().unflatten(1, (-1, 3)).unbind(2)
+        return cls(logit.log_softmax(1), mean, log_width.clamp(*LOG_WIDTHS))
+
+    def log_below(self, place: Tensor) -> Tensor:
+        """(n,) logarithm of the probability to be below (n,) places."""
+        z = (place[:, None] - self.mean) * (-self.log_width).exp()
+        return (self.log_weight + torch.special.log_ndtr(z)).logsumexp(1)
+
+    def log_density(self, place: Tensor) -> Tensor:
+        """(n,) logarithm of the density at (n,) places."""
+        z = (place[:, None] - self.mean) * (-self.log_width).exp()
+        return (self.log_weight - self.log_width - z.square() / 2).logsumexp(1) - LOG_ROOT
+
+    def drawn(self, share: Tensor, number: Tensor) -> Tensor:
+        """(n,) places from (n,) even numbers and (n,) normal ones."""
+        part = chosen_part(self.log_weight, share)
+        mean, log_width = (one.gather(1, part)[:, 0] for one in (self.mean, self.log_width))
+        return mean + log_width.exp() * number
