@@ -19,8 +19,8 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
-BLOCKS = {"cpu": 128, "cuda": 4096}
-"""Events made together, as hi-sample does: similar ones go through the network side by side."""
+MANY = 100_000
+"""Events, of which hi-sample makes so many together as the memory of the device has room for."""
 
 SECONDS = {"cpu": 30.0, "cuda": 20.0}
 FEWEST_BLOCKS = 3
@@ -63,7 +63,7 @@ def measure(
         network, config, sampling, device, autocast=autocast_for(precision, device)
     )
     counted = _most_calls(generator, calls)
-    block = BLOCKS[device_name]
+    block = max(map(len, generator.blocks(MANY)))
     clock = time.process_time if device_name == "cpu" else time.perf_counter
     generator.make(range(1, 1 + block))
     per_event: list[float] = []
@@ -127,7 +127,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", metavar="MODEL", help="folder or name")
-    parser.add_argument("--device", choices=list(BLOCKS), default="cpu")
+    parser.add_argument("--device", choices=list(SECONDS), default="cpu")
     parser.add_argument("--seconds", type=float, help="to measure for")
     parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
     parser.add_argument("--solver")
