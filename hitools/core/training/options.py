@@ -56,7 +56,8 @@ class TrainingOptions:
         branch: "both" are trained, or "event" alone: what draws event vectors and what else is
             drawn before particles (slices, hard particles). It costs little, and may be shown many
             more events. Or "particles" alone; or "hard" particles alone.
-        event_times: diffusion times, evenly apart, at which a step shows each event vector: the
+        event_times: diffusion times, evenly apart, at which a step shows what is denoised before
+            particles (slices; event vectors where no likelihood draws these): the
             event branch costs little and has one vector where the other has 200 particles.
         calibration_events: generated at the end to measure the model's spectra and its first
             velocity on; 0 for none, and none where fewer events were trained on.
