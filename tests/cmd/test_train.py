@@ -167,7 +167,7 @@ def test_two_processes_train_the_rotary_network_like_one(run, tmp_path, events):
     for mine, theirs in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
         for kind in ("training", "validation"):
             assert mine[kind] == pytest.approx(theirs[kind], rel=1e-4)
-            assert mine[kind].keys() == {"event", "particle", "sums", "hard", "total"}
+            assert mine[kind].keys() == {"event", "particle", "sums", "hard", "vectors", "total"}
 
 
 def test_an_interrupt_leaves_a_run_that_goes_on(tmp_path, events, undisturbed):
