@@ -94,7 +94,9 @@ class _Numbers(click.ParamType):
 )
 @click.option("--slice-harmonics", metavar="N,PT", type=_Numbers(), help="Sums in slices of eta.")
 @click.option(
-    "--branch", type=click.Choice(["both", "event", "particles", "hard"]), help="What is trained."
+    "--branch",
+    type=click.Choice(["both", "event", "particles", "hard", "vectors"]),
+    help="What is trained.",
 )
 @click.option("--event-times", type=click.IntRange(1), help="Times of an event vector in a step.")
 @click.option(

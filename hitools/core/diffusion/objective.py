@@ -7,6 +7,7 @@ over the sum of the denominators.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -18,11 +19,14 @@ from hitools.core.nets.layout import Layout
 from hitools.core.nets.networks import Network
 from hitools.core.nets.rotary_net import RotaryNet
 
-PSI_LATEST_TIME = 0.5
+PSI_LATEST_TIME: Final = 0.5
 """Above this time a denoised particle says too little for L_psi (paper, section V C)."""
 
+Shown = Literal["all", "before particles", "vectors"]
+"""What a step shows of events: all; event vectors and what else is drawn before particles are
+(slices and hard ones, of networks that do so); or event vectors alone."""
 
-SUMS_SHARE = 0.1
+SUMS_SHARE: Final = 0.1
 """Of the error of a whole sum in the loss on sums, beside the errors of single particles."""
 
 
@@ -51,6 +55,7 @@ class Losses:
     Attributes:
         event: mean over events of the squared velocity error, averaged over the event features,
             where these are denoised; for networks with coarse features, plus the same of these.
+            None where event vectors alone are shown and none are denoised.
         particle: mean over particles of the same, averaged over the particle features; a particle
             weighs as much as its event. None where it was not asked for.
         psi: mean of L_psi over the events with t < 0.5; None where it was not asked for.
@@ -62,7 +67,7 @@ class Losses:
             particles of the squared error of the estimates, and of their event's error as a whole.
     """
 
-    event: WeightedMean
+    event: WeightedMean | None
     particle: WeightedMean | None
     psi: WeightedMean | None
     sums: WeightedMean | None
@@ -117,7 +122,7 @@ def losses(
     particle_noise: Tensor,
     particle_t: Tensor | None = None,
     *,
-    with_particles: bool = True,
+    shown: Shown = "all",
     psi: Callable[[Tensor, Tensor, Layout], Tensor] | None = None,
     with_sums: bool = False,
     hardness: float = 0.0,
@@ -137,21 +142,27 @@ def losses(
             at n_times times, evenly apart from t on.
         particle_noise: (n_total, n_particle_features) standard normal.
         particle_t: (n_events,) diffusion times of particles; None: those of event vectors.
-        with_particles: without, event vectors are all that is shown.
+        shown: of the events; where it is their vectors, events hold no coarse features, and
+            particles need none at all.
         psi: adds L_psi of the denoised particles, usually a PsiLoss.
         with_sums: adds the loss on the sums; the model is one that estimates them.
         hardness: how much more hard particles weigh (Aligned.emphasis); of no use to others.
         evenness: how much more particles of small events weigh (Aligned.evening), likewise.
     """
     layout = Layout.from_offsets(offsets, particles.device)
-    known = events[:, :0]
+    vectors_loss = _vectors_loss(model, events, weights)
+    if shown == "vectors":
+        if vectors_loss is None:
+            event_loss = _event_loss(model, events, None, weights, t, event_noise)
+            return Losses(event_loss, None, None, None)
+        return Losses(None, None, None, None, vectors=vectors_loss)
+    known = None
     if isinstance(model, RotaryNet):
         of_hard = model.representation.hard_sums(particles, events, layout.event_of_particle)
         known = model.known_of_slices(events, layout.n_particles, of_hard)
     event_loss = _event_loss(model, events, known, weights, t, event_noise)
     hard_loss = _hard_loss(model, events, particles, weights, layout)
-    vectors_loss = _vectors_loss(model, events, weights)
-    if not with_particles:
+    if shown != "all":
         return Losses(event_loss, None, None, None, hard_loss, vectors_loss)
     t = t if particle_t is None else particle_t
     alpha, sigma = (layout.spread(one) for one in alpha_sigma(t[:, None]))
@@ -198,12 +209,12 @@ def losses(
 def _event_loss(
     model: Network,
     events: Tensor,
-    known: Tensor,
+    known: Tensor | None,
     weights: Tensor,
     t: Tensor,
     noise: Tensor,
 ) -> WeightedMean:
-    """Of event vector and coarse features, given what is known of these, at len(noise) times."""
+    """Of event vectors and, where something is known of them, coarse features, at all times."""
     n_times = len(noise)
     times = ((torch.arange(n_times, device=t.device)[:, None] / n_times + t) % 1).flatten()
     alpha, sigma = alpha_sigma(times[:, None])
@@ -214,7 +225,7 @@ def _event_loss(
     errors = []
     if not isinstance(model, RotaryNet) or model.vector_law is None:
         errors.append(model.event_velocity(noised[:, :n], times).float() - target[:, :n])
-    if isinstance(model, RotaryNet):
+    if isinstance(model, RotaryNet) and known is not None:
         coarse = model.coarse_velocity(noised[:, n:], times, known.repeat(n_times, 1)).float()
         errors.append(coarse - target[:, n:])
     square = torch.stack([error.square().mean(1) for error in errors]).sum(0)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 
 LOSSES: Final = {
+    "vectors": ("event vectors", "minus log-likelihood of an event"),
     "event": ("event branch", "mean squared error of v"),
     "particle": ("particle branch", "mean squared error of v"),
     "hard": ("hard particles", "minus log-likelihood of an event"),

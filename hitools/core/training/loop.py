@@ -94,8 +94,9 @@ def make_optimiser(options: TrainingOptions, weights: list[Tensor]) -> Optimizer
 
 def _trained(options: TrainingOptions, model: Network) -> list[Tensor]:
     """The weights that are trained."""
-    if options.branch == "hard":
-        return [weight for part in model.hard_branch() for weight in part.parameters()]
+    if options.branch in ("hard", "vectors"):
+        parts = model.hard_branch() if options.branch == "hard" else [model.event]
+        return [weight for part in parts for weight in part.parameters()]
     of_events = {id(weight) for part in model.event_branch() for weight in part.parameters()}
     wanted = {"both": (True, False), "event": (True,), "particles": (False,)}[options.branch]
     return [weight for weight in model.parameters() if (id(weight) in of_events) in wanted]

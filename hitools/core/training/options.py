@@ -10,7 +10,7 @@ from hitools.core.nets.rotary_config import RotaryConfig
 
 OPTIMISERS: Final = ("lion", "adamw")
 PRECISIONS: Final = ("float32", "bf16")
-BRANCHES: Final = ("both", "event", "particles", "hard")
+BRANCHES: Final = ("both", "event", "particles", "hard", "vectors")
 
 HOW_IT_RUNS: Final = (
     "processes",
@@ -55,7 +55,7 @@ class TrainingOptions:
             below evaluates them (times.py); the others are drawn evenly.
         branch: "both" are trained, or "event" alone: what draws event vectors and what else is
             drawn before particles (slices, hard particles). It costs little, and may be shown many
-            more events. Or "particles" alone; or "hard" particles alone.
+            more events. Or "particles" alone; or "hard" particles alone, or event "vectors".
         event_times: diffusion times, evenly apart, at which a step shows what is denoised before
             particles (slices; event vectors where no likelihood draws these): the
             event branch costs little and has one vector where the other has 200 particles.

@@ -20,6 +20,7 @@ from torch import nn
 
 from hitools.core.aligned import Aligned
 from hitools.core.batch import EventBatch
+from hitools.core.diffusion.objective import Shown
 from hitools.core.errors import InputError
 from hitools.core.features import IntArray
 from hitools.core.format.meta import EventMeta
@@ -44,6 +45,15 @@ _ROWS: Final = 1024
 
 _VALIDATION_SEED: Final = 0
 """The same noise in every run, so that runs compare like epochs."""
+
+_SHOWN: Final[dict[str, Shown]] = {
+    "both": "all",
+    "particles": "all",
+    "event": "before particles",
+    "hard": "before particles",
+    "vectors": "vectors",
+}
+"""Of the events, to train a branch."""
 
 
 @dataclass(frozen=True)
@@ -397,7 +407,7 @@ def _objective(
         representation=representation,
         event_key=NoiseKey.of(seed, f"{use} event"),
         particle_key=NoiseKey.of(seed, f"{use} particles"),
-        with_particles=options.branch in ("both", "particles"),
+        shown=_SHOWN[options.branch],
         psi_weight=options.psi_weight,
         sums_weight=options.sums_weight,
         hardness=options.hardness,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hitools.core.batch import runs_by_budget
 from hitools.core.budget import Budget
-from hitools.core.diffusion.objective import PsiLoss, WeightedMean, losses
+from hitools.core.diffusion.objective import PsiLoss, Shown, WeightedMean, losses
 from hitools.core.nets.networks import Network
 from hitools.core.noise import NoiseKey, normals
 from hitools.core.scaling import Representation
@@ -68,7 +68,7 @@ class Objective:
         hardness: how much more hard particles weigh; see objective.losses.
         evenness: how much more particles of small events weigh, likewise.
         event_times: diffusion times at which each event vector is shown.
-        with_particles: whether particles are shown; else event vectors alone.
+        shown: what is shown of events.
         autocast: makes the context of the precision that the network runs in.
     """
 
@@ -80,7 +80,7 @@ class Objective:
     hardness: float = 0.0
     evenness: float = 0.0
     event_times: int = 1
-    with_particles: bool = True
+    shown: Shown = "all"
     autocast: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def add(self, model: Network, step: Step, budget: Budget, sums: Sums, *, train: bool) -> None:
@@ -104,7 +104,7 @@ class Objective:
 
     def _runs(self, step: Step, budget: Budget) -> list[slice]:
         """The events of each pass: event vectors alone go through the network together."""
-        if self.with_particles or not step.batch.n_particles.size:
+        if self.shown == "all" or not step.batch.n_particles.size:
             return list(runs_by_budget(step.batch.offsets, budget.particles))
         return [slice(0, step.batch.n_particles.size)]
 
@@ -123,8 +123,11 @@ class Objective:
         )
         offsets = torch.from_numpy(batch.offsets)
         representation = self.representation
-        z, x = representation.encode(events, particles, offsets)
-        n_columns = representation.n_particle_features if self.with_particles else 0
+        if self.shown == "vectors":
+            z, x = representation.encode_events(events), particles[:, :0]
+        else:
+            z, x = representation.encode(events, particles, offsets)
+        n_columns = representation.n_particle_features if self.shown == "all" else 0
         z_noise, x_noise = self.noise(batch, index, z.shape[1], n_columns, step.turn)
         psi = None
         if self.psi_weight:
@@ -152,14 +155,13 @@ class Objective:
                     z_noise[:, run],
                     x_noise[rows],
                     particle_t[run],
-                    with_particles=self.with_particles,
+                    shown=self.shown,
                     psi=psi,
                     with_sums=self.sums_weight > 0,
                     hardness=self.hardness,
                     evenness=self.evenness,
                 )
-            others = (parts.particle, parts.psi, parts.sums, parts.hard, parts.vectors)
-            means = [parts.event, *(one or nothing for one in others)]
+            means = [getattr(parts, term) or nothing for term in TERMS]
             numerators = torch.stack([mean.numerator for mean in means])
             if train:
                 factors = [a / b if b > 0 else 0.0 for a, b in zip(scale, whole, strict=True)]
