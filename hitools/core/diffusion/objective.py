@@ -214,7 +214,7 @@ def _event_loss(
     t: Tensor,
     noise: Tensor,
 ) -> WeightedMean:
-    """Of event vectors and, where something is known of them, coarse features, at all times."""
+    """Of event vectors and, with what is known of them, coarse features, at len(noise) times."""
     n_times = len(noise)
     times = ((torch.arange(n_times, device=t.device)[:, None] / n_times + t) % 1).flatten()
     alpha, sigma = alpha_sigma(times[:, None])
