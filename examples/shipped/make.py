@@ -267,10 +267,14 @@ class Making:
         self.children.run([*words, "--time-limit", f"{max(left, 1):.0f}"])
 
     def affordable(self, model: Path, left: float) -> int:
-        """Events of a sample that takes a third of the time left, by the time of a few."""
+        """Events of a sample that takes a third of the time left, by the time of a few.
+
+        Raises TooLittleTimeError where not even these can be made.
+        """
         target = f"{self.name}/cost.json"
         words = ["python", str(COST), str(model.resolve()), "--seconds", "1", "--output", target]
-        self.children.run([*words, "--device", "cuda" if _has_gpu() else "cpu"], left)
+        if not self.children.run([*words, "--device", "cuda" if _has_gpu() else "cpu"], left):
+            raise TooLittleTimeError(f"no time to evaluate {self.name}: more --minutes")
         ms_per_event = json.loads((self.work / target).read_text())["ms_per_event"]
         most = min(SAMPLE_EVENTS[1], self.shared.get("held events"))
         return _clip(int(left / 3 / ms_per_event * 1000), (SAMPLE_EVENTS[0], most))
