@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -117,6 +118,23 @@ def test_a_finished_model_is_not_made_again(made):
     _, errors = again.communicate(timeout=600)
     assert again.returncode == 0, errors
     assert (folder / "out/log.txt").read_text().count("hi-train") == before
+
+
+def test_no_time_to_evaluate_is_said_and_loses_nothing(made, tmp_path):
+    """As on a busy machine, whose training took the time of the evaluation."""
+    folder, minutes, *_ = made
+    shutil.copytree(folder, tmp_path / "copy")
+    record = tmp_path / "copy/out-work/oo-toy/progress.json"
+    minutes += 0.01  # else as many events are sampled as it decided for these minutes
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"seconds": 60 * minutes}))
+    weights = (folder / "out/oo-toy/model.safetensors").read_bytes()
+    words = ["--minutes", str(minutes), "--output", "out", "--name", "oo-toy", "--preset", "quick"]
+    again = start(tmp_path / "copy", *words)
+    _, errors = again.communicate(timeout=600)
+    assert again.returncode == 2, errors
+    assert errors.count("make.sh: no time to evaluate oo-toy: more --minutes") == 1
+    assert "Traceback" not in errors
+    assert (tmp_path / "copy/out/oo-toy/model.safetensors").read_bytes() == weights
 
 
 def test_bad_usage_is_status_2(tmp_path):
