@@ -73,6 +73,7 @@ def _data(config: ModelConfig) -> str:
 
 def _training(config: ModelConfig, made_by: str, stages: Sequence[tuple[str, float, int]]) -> str:
     options = config.training
+    batch = options["batch"] * options["processes"]
     lines = [f"```\n{made_by}\n```", ""]
     lines += [
         f"- {name}: {seconds / 60:.1f} minutes, {n_events:,} events"
@@ -80,8 +81,8 @@ def _training(config: ModelConfig, made_by: str, stages: Sequence[tuple[str, flo
     ]
     lines.append(
         f"- last stage: preset {options['preset']}, seed {options['seed']}, {options['steps']} "
-        f"steps of {options['batch']} events, {options['optimiser']}, peak rate "
-        f"{options['rate']:g}, {options['precision']}"
+        f"steps of {batch:,} events, {options['optimiser']}, peak rate {options['rate']:g}, "
+        f"{options['precision']}"
     )
     return "\n".join(lines)
 

@@ -27,7 +27,8 @@ def folder(tmp_path, oo):
                 network=NetConfig(width=8, n_heads=2, n_blocks=1, n_head_blocks=1),
                 representation=Standardised.fit([oo], eta_max=2.5),
                 meta=EventMeta("O-O", 5360.0, Selection(), "particles", steps),
-                training=PRESETS["quick"].to_dict() | {"seed": 3, "steps": 321},
+                training=PRESETS["quick"].to_dict()
+                | {"seed": 3, "steps": 321, "batch": 600, "processes": 2},
                 data={"n_train": 1900, "n_validation": 100, "n_particles": 380_000},
                 sampling={"solver": "ab2", "steps": 16},
             )
@@ -53,7 +54,7 @@ def test_everything_that_made_the_model_is_in_its_card(folder):
         "1,900 events with 380,000 particles",
         "`hi-mc -n 9 --seed 7 -o a.h5` (hi-mc 0.1.0, 2026-01-01T00:00:00Z, seed 7)",
         "`hi-train a.h5 -o stage-2`",
-        "seed 3, 321 steps",
+        "seed 3, 321 steps of 1,200 events",
         "stage-2: 3.5 minutes, 2,000 events",
         "25,000 events of the model against 20,000 real ones",
         "| AUC, event MLP | about 0.5 | <= 0.51 | 0.5030 ± 0.0040 (p = 0.3) | 0.5 | yes |",
