@@ -10,7 +10,6 @@ the particles of their event, as they do in its Q. Errors are of the difference,
 taken together. The minus log-likelihood of an event judges all laws at once.
 """
 
-import argparse
 import json
 import os
 from dataclasses import dataclass
@@ -20,13 +19,13 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 import numpy as np
 import torch
+from reference import asked, encoded, parser, real_events
 from torch import Tensor
 
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
 from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.features import FloatArray
-from hitools.core.format.concatenation import Concatenation
 from hitools.core.nets.hard_branch import HardEvents
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.rotary_net import RotaryNet
@@ -34,7 +33,6 @@ from hitools.core.shipped import find_model
 
 DISTANCES = (0.0, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
 HARMONICS = (1, 2)
-FEWEST = 100
 
 
 @dataclass(frozen=True)
@@ -60,10 +58,9 @@ class Pairs:
 def measured(network: RotaryNet, batch: EventBatch, first: int) -> tuple[Pairs, FloatArray]:
     """Pairs of events from number first on; (n_events,) minus their log-likelihoods."""
     assert network.hard is not None  # drawing_hard
-    arrays = (batch.events, batch.particles, batch.offsets)
-    z, x = network.representation.encode(*(torch.from_numpy(np.asarray(one)) for one in arrays))
+    z, x = encoded(network.representation, batch)
     layout = Layout.from_offsets(torch.from_numpy(batch.offsets), x.device)
-    hard = network.hard_events(x.float(), z[:, : len(EVENT_SCORES)].float(), layout)
+    hard = network.hard_events(x, z[:, : len(EVENT_SCORES)], layout)
     cost = -network.hard.log_likelihood(hard)
     law = network.hard.places(hard)
     score, eta_score, phi = hard.particles.unbind(1)
@@ -120,20 +117,12 @@ def of_file(network: RotaryNet, path: str, n_events: int) -> tuple[Pairs, FloatA
     """See measured; of the first events of a file that hold particles."""
     parts: list[Pairs] = []
     costs: list[FloatArray] = []
-    missing, done = n_events, 0
-    with Concatenation((path,)) as batches:
-        for batch in batches:
-            some = batch.take(batch.n_particles > 0)[:missing]
-            if len(some):
-                pairs, cost = measured(network, some, done)
-                parts.append(pairs)
-                costs.append(cost)
-            done += len(some)
-            missing -= len(some)
-            if not missing:
-                break
-    if missing:
-        raise InputError(f"{path}: {done} events with particles, {n_events} expected")
+    done = 0
+    for batch in real_events(path, n_events):
+        pairs, cost = measured(network, batch, done)
+        parts.append(pairs)
+        costs.append(cost)
+        done += len(batch)
     names = Pairs.__dataclass_fields__
     joined = Pairs(*(np.concatenate([getattr(one, name) for one in parts]) for name in names))
     return joined, np.concatenate(costs)
@@ -149,26 +138,19 @@ def drawing_hard(name: str) -> RotaryNet:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("model")
-    parser.add_argument("reference")
-    parser.add_argument("-n", "--events", type=int, default=20_000)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    if options.events < FEWEST:
-        parser.error(f"--events: expected {FEWEST} or more")
-    torch.set_num_threads(1)
+    options = parser(__doc__)
+    given = asked(options)
     try:
-        network = drawing_hard(options.model)
-        pairs, costs = of_file(network, options.reference, options.events)
+        network = drawing_hard(given.model)
+        pairs, costs = of_file(network, given.reference, given.events)
     except InputError as problem:
-        parser.error(str(problem))
+        options.error(str(problem))
     table = rows(pairs)
     cost = {"value": float(costs.mean()), "error": float(costs.std() / np.sqrt(len(costs)))}
-    if options.json:
+    if given.json:
         print(json.dumps({"minus_log_likelihood": cost, "pairs": table}, indent=1))
         return
-    print(f"{options.model}: hard particles of {len(costs):,} events of {options.reference}")
+    print(f"{given.model}: hard particles of {len(costs):,} events of {given.reference}")
     print(f"minus log-likelihood of an event: {cost['value']:.4f} +- {cost['error']:.4f}")
     print(f"{'distance in eta':18}{'real':>10}{'model':>10}{'difference':>20}")
     for name, row in table.items():

@@ -10,7 +10,6 @@ lie two or more apart, a particle pair (as in c_k{2} with a gap), and for the pa
 of the whole event's vector less that of a random walk, tell what is wrong where it is not.
 """
 
-import argparse
 import json
 import os
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 import numpy as np
 import torch
+from reference import asked, encoded, parser, real_events
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
@@ -26,7 +26,6 @@ from torch import Tensor
 from hitools.core.aligned import Aligned
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_INDEX
-from hitools.core.format.concatenation import Concatenation
 from hitools.core.generator import Generator
 from hitools.core.modelfolder import ModelConfig
 from hitools.core.nets.networks import Network
@@ -37,7 +36,6 @@ from hitools.core.slices import N_SLICES
 SEED = 7
 BLOCK = 4096
 APART = 2
-FEWEST = 100
 
 
 @dataclass(frozen=True)
@@ -72,22 +70,14 @@ def drawn(network: Network, config: ModelConfig, n_events: int) -> Drawn:
 
 def real(representation: Aligned, path: str, n_events: int) -> Drawn:
     """Of the first events of a file."""
-    found: list[Drawn] = []
-    missing = n_events
-    with Concatenation((path,)) as batches:
-        for batch in batches:
-            some = batch.take(batch.n_particles > 0)[:missing]
-            arrays = (some.events, some.particles, some.offsets)
-            z, x = representation.encode(*(torch.from_numpy(np.asarray(one)) for one in arrays))
-            counts = torch.from_numpy(some.n_particles)
-            event = torch.repeat_interleave(counts)
-            of_hard = representation.hard_sums(x, z, event)[:, : representation.n_hard_sums]
-            found.append(_with_sums(representation, z.float(), counts, of_hard.float()))
-            missing -= len(some)
-            if not missing:
-                break
-    if missing:
-        raise InputError(f"{path}: {n_events - missing} events with particles, {n_events} expected")
+    found = []
+    for batch in real_events(path, n_events):
+        z, x = encoded(representation, batch)
+        counts = torch.from_numpy(batch.n_particles)
+        of_hard = representation.hard_sums(x, z, torch.repeat_interleave(counts))
+        found.append(
+            _with_sums(representation, z, counts, of_hard[:, : representation.n_hard_sums])
+        )
     return _joined(found)
 
 
@@ -152,30 +142,23 @@ def _with_slices(config: ModelConfig, name: str) -> Aligned:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("model")
-    parser.add_argument("reference")
-    parser.add_argument("-n", "--events", type=int, default=20_000)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    if options.events < FEWEST:
-        parser.error(f"--events: expected {FEWEST} or more")
-    torch.set_num_threads(1)
+    options = parser(__doc__)
+    given = asked(options)
     try:
-        network, config = find_model(options.model).read_model()
-        representation = _with_slices(config, options.model)
-        reference = real(representation, options.reference, options.events)
+        network, config = find_model(given.model).read_model()
+        representation = _with_slices(config, given.model)
+        reference = real(representation, given.reference, given.events)
     except InputError as problem:
-        parser.error(str(problem))
-    model = drawn(network, config, options.events)
+        options.error(str(problem))
+    model = drawn(network, config, given.events)
     value, error = auc(reference.scores, model.scores)
     rows = {"auc": {"model": (value, error), "real": (0.5, 0.0)}}
     of_model, of_real = (moments(representation, one.sums) for one in (model, reference))
     rows |= {name: {"model": of_model[name], "real": of_real[name]} for name in of_model}
-    if options.json:
+    if given.json:
         print(json.dumps(rows, indent=1))
         return
-    print(f"{options.model}: {options.events:,} events drawn, as many of {options.reference}")
+    print(f"{given.model}: {given.events:,} events drawn, as many of {given.reference}")
     for name, row in rows.items():
         numbers = (f"{row[who][0]:10.5f} +- {row[who][1]:.5f}" for who in ("model", "real"))
         print(f"{name:12}", *numbers)

@@ -20,6 +20,12 @@ from tests.core.nets.support import SMALL, lively, random_events
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
+@pytest.fixture(autouse=True)
+def _beside_each_other(monkeypatch):
+    """As where one is run as a script: it finds the others."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+
+
 def load(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     assert spec is not None
@@ -211,6 +217,57 @@ def test_moments_of_slices_are_those_of_their_particles(oo, tmp_path):
     phi = np.split(whole.particle("phi").astype(float), whole.offsets[1:-1])
     truth = [abs(np.exp(2j * one).sum()) ** 2 / len(one) - 1 for one in phi]
     assert ours == pytest.approx(np.mean(truth), abs=0.02)
+
+
+def test_a_fault_shows_from_its_stage_on(oo_path):
+    """Slices that go twice as far are noticed from slices on, and not where real ones are given."""
+    stages = load("stages")
+    right = stages.Stages("oo-5360")
+    wrong = stages.Stages("oo-5360")
+    with torch.no_grad():
+        wrong._generator._model.slices.out.weight *= 2
+
+    def table(of):
+        batches = stages.real_events(str(oo_path), 100, 2)
+        return stages.rows(stages.measured(of, batches, with_particles=True))
+
+    good, bad = table(right), table(wrong)
+    assert list(good) == list(bad)
+    assert set(good["resolution"]) == {"real", *stages.STAGES}
+    assert set(good["pt_2 own"]) == {"real", "slices", "hard"}
+    assert bad["resolution"]["particles"] == good["resolution"]["particles"]
+    for stage in ("slices", "hard"):
+        less, error = good["n_1 own"][stage]
+        assert abs(less) < 4 * error
+        less, error = bad["n_1 own"][stage]
+        assert less > 4 * error
+
+
+def test_real_events_of_stages_are_those_of_the_file(oo, oo_path):
+    """Slices, hard particles included, add up to the vectors of an event's particles."""
+    stages = load("stages")
+    of_model = stages.Stages("oo-5360")
+    batch = next(stages.real_events(str(oo_path), 100))
+    some = of_model.real(batch, 0)
+    kind = of_model.representation
+    totals = kind.totals(some.given, some.counts, some.hard_sums)[:, : kind.n_coarse_features]
+    of_slices = (totals.unflatten(1, (5, -1)) * totals.new_tensor(kind.slices.sums.scales)).sum(1)
+    turn = np.repeat(batch.event("psi_2"), batch.n_particles)
+    wave = np.exp(2j * (batch.particle("phi") - turn).astype(np.float64))
+    direct = np.add.reduceat(wave, batch.offsets[:-1])
+    column = kind.slices.sums.names.index("n_cos_2")
+    assert np.abs(of_slices[:, column].numpy() - direct.real).max() < 0.05
+    # Between the halves as hi-flow has it.
+    phi, eta, pt = (batch.particle(name).astype(np.float64) for name in ("phi", "eta", "pt"))
+    q = [
+        np.add.reduceat(np.exp(2j * phi) * pt * side, batch.offsets[:-1])
+        for side in (eta > 0.5, eta < -0.5)
+    ]
+    found = stages.resolution(batch)["resolution"]
+    both = np.isfinite(found)
+    assert both.sum() > 90
+    expected = np.cos(np.angle(q[0]) - np.angle(q[1]))
+    np.testing.assert_allclose(found[both], expected[both], atol=1e-5)
 
 
 def test_hard_particles_that_a_model_says_wrong_are_noticed(oo_path):

@@ -193,12 +193,7 @@ class Generator:
         order = np.argsort(-counts, kind="stable")
         index, events, counts = index[order], events[order], counts[order]
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        all_of_them = self.to_draw(index, events, offsets)
-        parts = [
-            self._in_passes(partial(self._solve, SOLVERS[solver], steps), all_of_them[some])
-            for solver, steps, some in self._sampling.parts(counts)
-        ]
-        x = torch.cat(parts).cpu()
+        x = self.draw_particles(self.to_draw(index, events, offsets)).cpu()
         pt, eta, phi, mended = self._representation.decode_particles(x, events, counts)
         self.mended += mended
         pt, eta, phi = (values.astype(np.float32) for values in (pt, eta, phi))
@@ -228,35 +223,69 @@ class Generator:
 
     def to_draw(self, index: IntArray, events: Float32Array, offsets: IntArray) -> EventParticles:
         """What particles of these events are to be drawn, after their hard ones are."""
-        model, representation = self._model, self._representation
-        given = representation.encode_events(torch.from_numpy(events).to(self._device))
+        scores = self._representation.encode_events(torch.from_numpy(events).to(self._device))
         number = torch.from_numpy(index).to(self._device)
         host_offsets = torch.from_numpy(offsets)
-        counts = host_offsets.diff().to(self._device)
-        n_known = torch.zeros_like(counts)
-        known = given.new_zeros(0, representation.n_particle_features)
-        of_hard = given[:, :0]
-        if isinstance(model, RotaryNet):
-            if model.hard is not None:
-                known, n_known = self._hard(model, number, given, counts)
-            event = torch.repeat_interleave(n_known, output_size=len(known))
-            of_hard = model.representation.hard_sums(known, given, event)
-            coarse = self._slices(model, number, model.known_of_slices(given, counts, of_hard))
-            given = torch.cat([given, coarse], dim=1)
-        of_hard = of_hard[:, : representation.n_hard_sums]
-        return EventParticles(number, given, host_offsets, counts, known, n_known, of_hard)
+        known, n_known = self.draw_hard(number, scores, host_offsets.diff().to(self._device))
+        return self.with_slices(number, scores, host_offsets, known, n_known)
 
-    def _hard(
-        self, model: RotaryNet, number: Tensor, events: Tensor, counts: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def draw_hard(self, number: Tensor, scores: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Hard particles, where the model draws these before others.
+
+        Args:
+            number: (n_events,) of the events.
+            scores: (n_events, n_event_features) of their vectors.
+            counts: (n_events,) particles of each.
+
+        Returns:
+            (n_hard, columns) in model space, event by event, and how many each event has.
+        """
+        model = self._model
+        if not isinstance(model, RotaryNet) or model.hard is None:
+            columns = self._representation.n_particle_features
+            return scores.new_zeros(0, columns), torch.zeros_like(counts)
         key = NoiseKey.of(self._sampling.seed, "sampled hard")
         return model.draw_hard(
-            events,
+            scores,
             counts,
             lambda some, rank: normals(
                 key, number[some], torch.full_like(some, rank), hard_branch.N_NOISE
             ),
         )
+
+    @torch.no_grad()
+    def with_slices(
+        self, number: Tensor, scores: Tensor, offsets: Tensor, known: Tensor, n_known: Tensor
+    ) -> EventParticles:
+        """What the other particles are drawn given: of models that draw slices, these too.
+
+        Args:
+            number: (n_events,) of the events.
+            scores: (n_events, n_event_features) of their vectors.
+            offsets: (n_events + 1,) int64 on the host.
+            known: (n_hard, columns) their hard particles, see draw_hard.
+            n_known: (n_events,) how many each has.
+        """
+        model, representation = self._model, self._representation
+        counts = offsets.diff().to(scores.device)
+        given, of_hard = scores, scores[:, :0]
+        if isinstance(model, RotaryNet):
+            event = torch.repeat_interleave(n_known, output_size=len(known))
+            of_hard = model.representation.hard_sums(known, scores, event)
+            coarse = self._slices(model, number, model.known_of_slices(scores, counts, of_hard))
+            given = torch.cat([scores, coarse], dim=1)
+        of_hard = of_hard[:, : representation.n_hard_sums]
+        return EventParticles(number, given, offsets, counts, known, n_known, of_hard)
+
+    @torch.no_grad()
+    def draw_particles(self, events: EventParticles) -> Tensor:
+        """(n_total, columns) particles in model space, of events with the largest first."""
+        parts = [
+            self._in_passes(partial(self._solve, SOLVERS[solver], steps), events[some])
+            for solver, steps, some in self._sampling.parts(events.counts.cpu().numpy())
+        ]
+        return torch.cat(parts)
 
     def _slices(self, model: RotaryNet, number: Tensor, known: Tensor) -> Tensor:
         """(n_events, n_coarse) scores of the slices."""
