@@ -26,6 +26,10 @@ WITHIN_N: Final = ("mean_pt", "q_along", "mean_eta", "mean_phi")
 shape of a mean over particles change with their number."""
 
 
+_INSIDE: Final = 0.999
+"""Of the interval that rounds to a count: no rounding of a map and back leads out of it."""
+
+
 def alone(name: str) -> bool:
     """Whether an event score is one of Aligned.events."""
     return name not in (*WITHIN_N, "q_across")
@@ -60,6 +64,6 @@ def event_quantities(events: Tensor) -> dict[str, Tensor]:
 
 
 def _last_digits(values: Tensor, scale: int) -> Tensor:
-    """A number in [-1/2, 1/2) that nothing else depends on."""
+    """A number between -1/2 and 1/2 that nothing else depends on."""
     phase = values.double() * scale
-    return (phase - phase.floor()).to(values.dtype) - 0.5
+    return _INSIDE * ((phase - phase.floor()).to(values.dtype) - 0.5)

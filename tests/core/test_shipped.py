@@ -3,16 +3,20 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
 from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.errors import InputError
+from hitools.core.features import EVENT_INDEX
 from hitools.core.format.meta import EventMeta, Selection
 from hitools.core.format.provenance import make_step
+from hitools.core.generator import Generator
 from hitools.core.modelfolder import ModelConfig, ModelFolder
 from hitools.core.nets.config import NetConfig
 from hitools.core.nets.model import Denoiser
+from hitools.core.sampling import Sampling
 from hitools.core.scaling import Standardised
 from hitools.core.shipped import (
     CARD,
@@ -159,3 +163,15 @@ def test_every_shipped_model_is_whole_and_has_a_card_with_its_making():
 
 def _steps(config):
     return [step.command for step in config.meta.provenance]
+
+
+def test_nucleons_and_collisions_of_a_shipped_model_are_possible():
+    """n_coll collisions of n_part nucleons: each collides, at most with all of the other nucleus."""
+    model, config = find_model("oo-5360").read_model()
+    generator = Generator(model, config, Sampling(seed=5, **config.sampling), torch.device("cpu"))
+    index = np.arange(20_000)
+    events, _ = generator.draw_vectors(index, np.zeros_like(index))
+    n_part, n_coll = (events[:, EVENT_INDEX[name]] for name in ("n_part", "n_coll"))
+    possible = (n_coll >= n_part / 2) & (n_coll <= n_part**2 / 4)
+    assert (~possible).mean() < 0.0005
+    assert 0.05 < (n_part == 2).mean() < 0.2

@@ -13,6 +13,13 @@ LOG_ROOT: Final = math.log(2 * math.pi) / 2
 """Of the normal law's density at its middle, less."""
 
 
+_FARTHEST: Final = 1e3
+"""From the middle, where infinity has no gradient."""
+
+_LEAST_SHARE: Final = 1e-12
+"""Of what lies below the upper edge, where both edges are one in float32."""
+
+
 def chosen_part(log_weight: Tensor, share: Tensor) -> Tensor:
     """(n, 1) which part of (n, k) mixtures (n,) even numbers choose."""
     through = log_weight.exp().cumsum(1)
@@ -37,6 +44,23 @@ class NormalMixture:
         """(n,) logarithm of the probability to be below (n,) places."""
         z = (place[:, None] - self.mean) * (-self.log_width).exp()
         return (self.log_weight + torch.special.log_ndtr(z)).logsumexp(1)
+
+    def log_between(self, low: Tensor, high: Tensor) -> Tensor:
+        """(n,) logarithm of the probability to be from (n,) low to (n,) high, which are apart.
+
+        Either may be infinite.
+        """
+        rate = (-self.log_width).exp()
+        left, right = (
+            (edge.clamp(-_FARTHEST, _FARTHEST)[:, None] - self.mean) * rate for edge in (low, high)
+        )
+        # Above the middle, of what lies beyond: the difference of two numbers near 1 has no digits.
+        above = left + right > 0
+        left, right = torch.where(above, -right, left), torch.where(above, -left, right)
+        log_right = torch.special.log_ndtr(right.clamp(-_FARTHEST, _FARTHEST))
+        log_left = torch.special.log_ndtr(left.clamp(-_FARTHEST, _FARTHEST))
+        share = (-(log_left - log_right).expm1()).clamp(min=_LEAST_SHARE)
+        return (self.log_weight + log_right + share.log()).logsumexp(1)
 
     def log_density(self, place: Tensor) -> Tensor:
         """(n,) logarithm of the density at (n,) places."""

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from hitools.core.aligned import CIRCLE, N_LEFT, Aligned, is_hard
 from hitools.core.diffusion.schedule import alpha_sigma
+from hitools.core.features import COUNT_COLUMNS
 from hitools.core.known_sums import N_WHOLE
 from hitools.core.nets.fields import fields, n_fields
 from hitools.core.nets.hard_branch import HardBranch, HardEvents, hardest_first
@@ -33,7 +34,7 @@ from hitools.core.nets.scores import (
     normed,
     time_features,
 )
-from hitools.core.nets.vector_branch import VectorBranch
+from hitools.core.nets.vector_branch import Counts, VectorBranch
 from hitools.core.slices import N_SLICES
 
 N_HARMONICS: Final = 4
@@ -132,7 +133,11 @@ class RotaryNet(nn.Module):
             self.hard = HardBranch(N_ORIENTED, N_WHOLE, config.hard_width, representation.hard_from)
         self.event: ScoresBranch | VectorBranch
         if config.vector_parts:
-            self.event = VectorBranch(config.event_width, config.vector_parts)
+            counts = {
+                name: Counts(representation.events[name], *representation.limits[name])
+                for name in COUNT_COLUMNS
+            }
+            self.event = VectorBranch(config.event_width, config.vector_parts, counts)
         else:
             self.event = ScoresBranch(N_EVENT, 0, config.event_width, config.n_event_blocks)
         n_known = N_ORIENTED

@@ -4,11 +4,15 @@
 
 One hard particle makes an event extreme in mean pT, |Q| and mean eta at once. That is rare, and the
 squared error of a velocity does not notice it; a likelihood does (docs/ablation.md). Each law is a
-mixture of normal laws that a small network says. Q has no direction that is special: its length
-takes part as a normal score, its angle is even; mean phi alone knows of it, by its seam.
+mixture of normal laws that a small network says. A count has the probability of all scores that
+round to it, so that n_part = 2 can go with n_coll = 1 alone: a density of scores would have to end
+where the next count begins. Q has no direction that is special: its length takes part as a normal
+score, its angle is even; mean phi alone knows of it, by its seam.
 """
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -18,6 +22,7 @@ from torch.nn import functional
 from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.nets.layers import Dense
 from hitools.core.nets.mixtures import LOG_ROOT, NormalMixture
+from hitools.core.quantiles import QuantileMap
 
 ORDER: Final = ("n_particles", "n_part", "n_coll", "b", "mean_pt", "length", "mean_eta", "mean_phi")
 """In which numbers are drawn; length is that of Q."""
@@ -37,28 +42,66 @@ SHARES: Final = (1e-300, 1 - 1e-15)
 _COLUMN: Final = {name: EVENT_SCORES.index(name) for name in EVENT_SCORES}
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Whole numbers, and the scores that round to each.
+
+    Attributes:
+        scores: map of counts, spread over the intervals that round to them, to scores.
+        lowest: there is; all scores below are its own.
+        highest: likewise.
+    """
+
+    scores: QuantileMap
+    lowest: float
+    highest: float
+
+    def middle(self, scores: Tensor) -> Tensor:
+        """(n,) scores to those of their counts."""
+        return self.scores.encode(self._of(scores))
+
+    def edges(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """(n,) scores to the lowest and highest ones that have the same count."""
+        counts = self._of(scores)
+        low, high = (self.scores.encode(counts + half) for half in (-0.5, 0.5))
+        low = low.masked_fill(counts <= self.lowest, -math.inf)
+        return low, high.masked_fill(counts >= self.highest, math.inf)
+
+    def _of(self, scores: Tensor) -> Tensor:
+        return self.scores.decode(scores).round().clamp(self.lowest, self.highest)
+
+
 class VectorBranch(nn.Module):
     """The likelihood of event vectors, and how they are drawn."""
 
-    def __init__(self, width: int, n_parts: int) -> None:
-        """Channels of the networks, and parts of each mixture."""
+    def __init__(self, width: int, n_parts: int, counts: Mapping[str, Counts]) -> None:
+        """Channels of the networks, parts of each mixture, and which of ORDER are counts."""
         super().__init__()
+        self._counts = [counts.get(name) for name in ORDER]
         more = [2 * N_TURNS if name == "mean_phi" else 0 for name in ORDER]
         self.laws = nn.ModuleList(_Law(k + n, width, n_parts) for k, n in enumerate(more))
 
     def log_likelihood(self, scores: Tensor) -> Tensor:
-        """(n_events,) logarithm of the density of (n_events, 9) EVENT_SCORES."""
+        """(n_events,) logarithm of the density of (n_events, 9) EVENT_SCORES.
+
+        Of counts, the probability: their scores may be any that round to them.
+        """
         along, across = (scores[:, _COLUMN[name]] for name in ("q_along", "q_across"))
         angle, half_square = torch.atan2(across, along), (along.square() + across.square()) / 2
         longer = (-half_square.double()).exp().clamp(*SHARES)  # with this probability
         length = -torch.special.ndtri(longer).to(scores.dtype)
-        numbers = torch.stack(
-            [length if name == "length" else scores[:, _COLUMN[name]] for name in ORDER], dim=1
-        )
         # Where length is normal, Q is a normal number in two dimensions.
         total = length.square() / 2 - half_square - LOG_ROOT
-        for k, law in enumerate(self.laws):
-            total = total + law(_given(numbers[:, :k], angle, k)).log_density(numbers[:, k])
+        numbers = scores[:, :0]
+        for name, law, counts in zip(ORDER, self.laws, self._counts, strict=True):
+            number = length if name == "length" else scores[:, _COLUMN[name]]
+            said = law(_given(numbers, angle, name))
+            if counts is None:
+                total = total + said.log_density(number)
+            else:
+                total = total + said.log_between(*counts.edges(number))
+                number = counts.middle(number)
+            numbers = torch.cat([numbers, number[:, None]], dim=1)
         return total
 
     @torch.no_grad()
@@ -67,9 +110,10 @@ class VectorBranch(nn.Module):
         shares = torch.special.ndtr(noise)
         angle = (2 * shares[:, -1] - 1) * math.pi
         numbers = noise[:, :0]
-        for k, law in enumerate(self.laws):
-            said = law(_given(numbers, angle, k))
+        for k, (name, law, counts) in enumerate(zip(ORDER, self.laws, self._counts, strict=True)):
+            said = law(_given(numbers, angle, name))
             number = said.drawn(shares[:, 2 * k], noise[:, 2 * k + 1])
+            number = number if counts is None else counts.middle(number)
             numbers = torch.cat([numbers, number[:, None]], dim=1)
         found = dict(zip(ORDER, numbers.unbind(1), strict=True))
         size = (-2 * torch.special.log_ndtr(-found.pop("length").double())).sqrt().to(noise.dtype)
@@ -99,10 +143,10 @@ class _Law(nn.Module):
         return NormalMixture.of(self.out(hidden))
 
 
-def _given(before: Tensor, angle: Tensor, k: int) -> Tensor:
-    """(n_events, n_known + 1) what number k is drawn given: those before it, and a constant."""
+def _given(before: Tensor, angle: Tensor, name: str) -> Tensor:
+    """(n_events, n_known + 1) what a number is drawn given: those before it, and a constant."""
     columns = [torch.ones_like(angle)[:, None], before]
-    if ORDER[k] == "mean_phi":
+    if name == "mean_phi":
         turns = angle[:, None] * torch.arange(1, N_TURNS + 1, device=angle.device)
         columns += [turns.cos(), turns.sin()]
     return torch.cat(columns, dim=1)
