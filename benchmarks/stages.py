@@ -96,8 +96,8 @@ class Stages:
         x = self._generator.draw_particles(some)
         counts = batch.n_particles
         pt, eta, phi, _ = self.representation.decode_particles(x, batch.events, counts)
-        columns = (values.astype(np.float32) for values in (pt, eta, phi))
-        particles = particle_features(*columns, batch.offsets, batch.events)
+        pt, eta, phi = (values.astype(np.float32) for values in (pt, eta, phi))
+        particles = particle_features(pt, eta, phi, batch.offsets, batch.events)
         return EventBatch(batch.events, particles, batch.offsets)
 
     def of_slices(self, some: EventParticles) -> Quantities:

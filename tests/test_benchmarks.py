@@ -270,6 +270,50 @@ def test_real_events_of_stages_are_those_of_the_file(oo, oo_path):
     np.testing.assert_allclose(found[both], expected[both], atol=1e-5)
 
 
+def test_shapes_of_events_are_those_of_their_pairs():
+    by_size = load("by_size")
+    pt, eta, phi = np.array([1.0, 4.0, 2.0]), np.array([0.5, 0.2, -2.0]), np.array([3.1, -3.1, 0.1])
+    found = by_size.shape(pt, eta, phi)
+    assert (found["hardest pT"], found["second pT"], found["lowest pT"]) == (4, 2, 1)
+    across = 2 * np.pi - 6.2  # over the seam
+    assert found["closest pair"] == pytest.approx(np.hypot(0.3, across))
+    assert found["pairs within 0.4"] == pytest.approx(1 / 3)
+    assert found["cos of near pairs"] == pytest.approx(np.cos(across))
+    assert found["cos of far pairs"] == pytest.approx((np.cos(3.2) + np.cos(3.0)) / 2)
+    total = [(pt * wave(phi)).sum() for wave in (np.cos, np.sin)]
+    assert found["|sum of pT vectors|"] == pytest.approx(np.hypot(*total))
+
+
+def test_impossible_collisions_are_told_by_size():
+    """In a fifth of the events, which no single number shows."""
+    by_size = load("by_size")
+    rng = np.random.default_rng(1)
+
+    def events(n: int, share: float):
+        vectors = rng.normal(size=(n, 11))
+        n_part = rng.integers(2, 6, n)
+        more = rng.random(n) < share
+        vectors[:, by_size.EVENT_INDEX["n_part"]] = n_part
+        vectors[:, by_size.EVENT_INDEX["n_coll"]] = n_part - 1 + more
+        return by_size.Events(vectors, rng.normal(size=(n, 2)), ("one", "other"))
+
+    real, same, wrong = events(4000, 0), events(4000, 0), events(4000, 0.2)
+    right = by_size.row(real, same)
+    for name in ("n_part, n_coll", "event vector", "particles"):
+        assert abs(right[name] - 0.5) < 4 * right["error"]
+    found = by_size.row(real, wrong)
+    assert found["n_part, n_coll"] > 0.5 + 6 * found["error"]
+    assert abs(found["particles"] - 0.5) < 4 * found["error"]
+    assert max(found["telling"].values()) < found["n_part, n_coll"]
+
+
+def test_too_few_events_of_a_size_are_a_sentence(oo_path):
+    command = [sys.executable, str(BENCHMARKS / "by_size.py"), str(oo_path), str(oo_path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 2
+    assert "particles, 100 or more expected" in result.stderr
+
+
 def test_hard_particles_that_a_model_says_wrong_are_noticed(oo_path):
     hard = load("hard")
     network = hard.drawing_hard("oo-5360")

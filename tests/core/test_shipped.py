@@ -166,7 +166,7 @@ def _steps(config):
 
 
 def test_nucleons_and_collisions_of_a_shipped_model_are_possible():
-    """n_coll collisions of n_part nucleons: each collides, at most with all of the other nucleus."""
+    """Each of n_part nucleons collides, and at most with all of the other nucleus."""
     model, config = find_model("oo-5360").read_model()
     generator = Generator(model, config, Sampling(seed=5, **config.sampling), torch.device("cpu"))
     index = np.arange(20_000)
