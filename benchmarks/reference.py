@@ -13,6 +13,7 @@ from hitools.core.errors import InputError
 from hitools.core.format.concatenation import Concatenation
 
 FEWEST = 100
+ANY_NUMBER = 2**31
 
 
 def parser(what: str | None) -> argparse.ArgumentParser:
@@ -34,7 +35,9 @@ def asked(options: argparse.ArgumentParser) -> argparse.Namespace:
     return given
 
 
-def real_events(path: str, n_events: int, low: int = 1, high: int = 2**31) -> Iterator[EventBatch]:
+def real_events(
+    path: str, n_events: int, low: int = 1, high: int = ANY_NUMBER
+) -> Iterator[EventBatch]:
     """The first events of a file with low to high particles, high itself not.
 
     Raises:
@@ -50,7 +53,8 @@ def real_events(path: str, n_events: int, low: int = 1, high: int = 2**31) -> It
                 yield some
             if not missing:
                 return
-    sizes = "particles" if low == 1 else f"{low} to {high - 1} particles"
+    any_number = low == 1 and high == ANY_NUMBER
+    sizes = "particles" if any_number else f"{low} to {high - 1} particles"
     raise InputError(f"{path}: {n_events - missing} events with {sizes}, {n_events} expected")
 
 

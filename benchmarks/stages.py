@@ -24,7 +24,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 import numpy as np
 import torch
-from reference import asked, encoded, parser, real_events
+from reference import ANY_NUMBER, asked, encoded, parser, real_events
 
 from hitools.core.aligned import Aligned, is_hard
 from hitools.core.batch import EventBatch
@@ -176,7 +176,7 @@ def rows(found: dict[str, Quantities]) -> dict[str, dict[str, Any]]:
 def main() -> None:
     """Measure and print."""
     options = parser(__doc__)
-    options.add_argument("--particles", type=int, nargs=2, default=(1, 2**31))
+    options.add_argument("--particles", type=int, nargs=2, default=(1, ANY_NUMBER))
     options.add_argument("--slices-only", action="store_true")
     given = asked(options)
     low, high = given.particles
