@@ -95,7 +95,7 @@ class _Numbers(click.ParamType):
 @click.option("--slice-harmonics", metavar="N,PT", type=_Numbers(), help="Sums in slices of eta.")
 @click.option(
     "--branch",
-    type=click.Choice(["both", "event", "particles", "hard", "vectors"]),
+    type=click.Choice(["both", "event", "particles", "hard", "vectors", "whole"]),
     help="What is trained.",
 )
 @click.option("--event-times", type=click.IntRange(1), help="Times of an event vector in a step.")

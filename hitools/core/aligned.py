@@ -42,7 +42,8 @@ from hitools.core.slices import Slices, SliceSums, shares
 
 PARTICLE_SCORES: Final = ("pt", "eta", "x", "y")
 """Particle features of the model: normal scores, and the azimuth from psi_2 on a circle. Where hard
-particles are drawn before the others, a fifth column is 1 for them and 0 for the others."""
+particles, or all of small events, are drawn before the others, a fifth column is 1 for them and 0
+for the others."""
 
 CIRCLE: Final = math.sqrt(2)
 """Radius: unit variance in x and in y."""
@@ -76,6 +77,8 @@ class Aligned:
             ones (calibration.py); None where these were not measured.
         hard_from: score of pT from which on particles are hard: they are drawn before the others,
             and the scores of the others are those among themselves. None where none are.
+        whole_below: all particles of events of fewer are drawn so, and count as hard; 0 where only
+            hard ones are.
     """
 
     name: ClassVar[str] = "aligned"
@@ -92,6 +95,7 @@ class Aligned:
     slices: Slices
     generated: tuple[QuantileMap, QuantileMap] | None = None
     hard_from: float | None = None
+    whole_below: int = 0
 
     @classmethod
     def fit(
@@ -101,6 +105,7 @@ class Aligned:
         log_columns: Iterable[str] = (),
         slice_harmonics: tuple[int, ...] = (),
         hard_from: float | None = None,
+        whole_below: int = 0,
         eta_max: float | None = None,
         pt_min: float = 0.0,
     ) -> "Aligned":
@@ -111,13 +116,16 @@ class Aligned:
             log_columns: none: the maps do not need them.
             slice_harmonics: see slices.SliceSums; () for its default.
             hard_from: see the class.
+            whole_below: see the class.
             eta_max: |eta| limit of the selection, the largest seen where it is unknown.
             pt_min: lower pT limit of the selection in GeV/c.
 
         Raises:
             InputError: no particles at all, a value that is not finite, log_columns, harmonics
-                that do not fit together.
+                that do not fit together, whole events where no particles are hard.
         """
+        if whole_below and hard_from is None:
+            raise InputError("scaling: whole events are drawn where hard particles are, none is")
         if tuple(log_columns):
             raise InputError("scaling: --log has no use with the representation 'aligned'")
         events: list[Float32Array] = []
@@ -153,24 +161,24 @@ class Aligned:
         } | {"q_along": ConditionalMap.fit(length.numpy(), given, "rayleigh")}
         pt_rms = math.sqrt(float(np.mean(pt**2)))
         pt_map = QuantileMap.fit(np.log(pt))
+        scores = pt_map.encode(torch.from_numpy(np.log(pt)))
+        counts = torch.cat([torch.from_numpy(np.diff(places)) for places in offsets])
         # Of what the network denoises: hard particles have another spectrum of eta.
-        scores = pt_map.encode(torch.from_numpy(np.log(pt))).numpy()
-        eta_map = QuantileMap.fit(eta if hard_from is None else eta[scores < hard_from])
+        rest = _rest(scores, counts, hard_from, whole_below)
+        eta_map = QuantileMap.fit(eta[rest.numpy()] if rest.any() else eta)
         sums = SliceSums(slice_harmonics) if slice_harmonics else SliceSums()
         coarse = []
         for rows, places in zip(particles, offsets, strict=True):
             pt_here, eta_here, phi_here = torch.from_numpy(rows).unbind(1)
             eta_scores = eta_map.encode(eta_here)
             where = torch.from_numpy(places)
-            rest = _below(hard_from, pt_map.encode(pt_here.log()))
-            coarse.append(
-                sums.of_particles(
-                    eta_scores[rest],
-                    pt_here[rest] / pt_rms,
-                    phi_here[rest],
-                    _offsets_of(rest, where),
-                )
+            counts = where.diff()
+            rest = _rest(pt_map.encode(pt_here.log()), counts, hard_from, whole_below)
+            of_events = sums.of_particles(
+                eta_scores[rest], pt_here[rest] / pt_rms, phi_here[rest], _offsets_of(rest, where)
             )
+            large = counts >= whole_below
+            coarse.append(of_events[large] if large.any() else of_events)
         return cls(
             events=maps,
             within=within,
@@ -189,6 +197,7 @@ class Aligned:
             eta_scale=max(float(eta.std()), 1e-6),
             slices=Slices.fit(sums, torch.cat(coarse), pt_rms),
             hard_from=hard_from,
+            whole_below=whole_below,
         )
 
     def with_ranges_of(self, other: "Aligned") -> "Aligned":
@@ -205,6 +214,7 @@ class Aligned:
             self.eta_scale,
             self.slices,
             hard_from=self.hard_from,
+            whole_below=other.whole_below,
         )
 
     def calibrated(self, pt: FloatArray, eta: FloatArray) -> "Aligned":
@@ -244,7 +254,7 @@ class Aligned:
         eta = self.eta.encode(particles[:, PARTICLE_INDEX["eta"]])
         score = self.pt.encode(pt.log())
         columns = [eta, CIRCLE * phi.cos(), CIRCLE * phi.sin()]
-        rest = _below(self.hard_from, score)
+        rest = _rest(score, counts, self.hard_from, self.whole_below)
         if self.hard_from is not None:
             score = torch.where(rest, below.among_lower(score, self.hard_from), score)
             columns.append((~rest).to(score.dtype))
@@ -449,6 +459,10 @@ class Aligned:
         factors = self.eta_factors(x[:, 1]), pt, self.phi_factors(phi, psi)
         return self.known.contributions(*factors)
 
+    def is_whole(self, n_particles: Tensor) -> Tensor:
+        """(n_events,) which events of so many particles are drawn like hard ones, all of them."""
+        return n_particles < self.whole_below
+
     def hard_sums(self, x: Tensor, z: Tensor, event: Tensor) -> Tensor:
         """(n_events, n_sums) what the hard ones of particles add to the sums of their events.
 
@@ -477,6 +491,11 @@ class Aligned:
         phi = n.sqrt() * means["mean_phi"] / _UNIFORM_STD
         columns = [n, sum_pt, q, torch.zeros_like(q), eta, phi]
         return torch.stack(columns, dim=1) / z.new_tensor(self.known.whole_scales)
+
+    def plain_sums(self, totals: Tensor) -> Tensor:
+        """What (n, N_WHOLE) whole_totals stand for: n, sum pT and Q in pt_unit, eta, phi."""
+        units = [*self.known.whole_scales[:4], self.eta_scale, _UNIFORM_STD]
+        return totals * totals.new_tensor(units)
 
     def totals(self, z: Tensor, n_particles: Tensor, of_hard: Tensor) -> Tensor:
         """What an event's scores and hard particles say of each of the sums, (n_events, n_sums).
@@ -528,6 +547,7 @@ class Aligned:
             "slices": self.slices.to_dict(),
             "generated": self.generated and [one.to_dict() for one in self.generated],
             "hard_from": self.hard_from,
+            "whole_below": self.whole_below,
         }
 
     @classmethod
@@ -551,6 +571,7 @@ class Aligned:
             Slices.from_dict(values["slices"]),
             generated,
             values.get("hard_from"),
+            int(values.get("whole_below", 0)),
         )
 
 
@@ -561,9 +582,11 @@ def is_hard(x: Tensor) -> Tensor:
     return x[:, len(PARTICLE_SCORES)] > 0
 
 
-def _below(hard_from: float | None, score: Tensor) -> Tensor:
-    """(n,) which of (n,) scores of pT are of particles that are not hard."""
-    return score < (math.inf if hard_from is None else hard_from)
+def _rest(score: Tensor, counts: Tensor, hard_from: float | None, whole_below: int) -> Tensor:
+    """(n,) which particles of (n,) scores of pT are drawn last, of events of (n_events,) each."""
+    soft = score < (math.inf if hard_from is None else hard_from)
+    large = torch.repeat_interleave(counts >= whole_below, counts, output_size=len(score))
+    return soft & large
 
 
 def _offsets_of(some: Tensor, offsets: Tensor) -> Tensor:

@@ -49,6 +49,12 @@ class EventParticles:
             self.hard_sums[some],
         )
 
+    @property
+    def n_open(self) -> int:
+        """Number of the first events up to the last that still has a particle to be drawn."""
+        open_ones = (self.counts > self.n_known).nonzero()[:, 0]
+        return int(open_ones[-1]) + 1 if len(open_ones) else 0
+
     @cached_property
     def _place(self) -> tuple[Tensor, Tensor]:
         """(n_total,) of all particles: which event is theirs, and where in it they are."""

@@ -23,7 +23,7 @@ from hitools.core.errors import InputError
 from hitools.core.event_particles import EventParticles
 from hitools.core.features import EVENT_INDEX, Float32Array, IntArray, particle_features
 from hitools.core.modelfolder import ModelConfig
-from hitools.core.nets import hard_branch, vector_branch
+from hitools.core.nets import particle_lists, vector_branch
 from hitools.core.nets.corrections import moved_to_sums
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.networks import Network
@@ -189,10 +189,8 @@ class Generator:
 
     def _with_particles(self, index: IntArray, events: Float32Array) -> EventBatch:
         """Particles for these event vectors, longest events first through the network."""
-        counts = np.rint(events[:, EVENT_INDEX["n_particles"]]).astype(np.int64)
-        order = np.argsort(-counts, kind="stable")
-        index, events, counts = index[order], events[order], counts[order]
-        offsets = np.concatenate([[0], np.cumsum(counts)])
+        order, offsets = _largest_first(events)
+        index, events, counts = index[order], events[order], np.diff(offsets)
         x = self.draw_particles(self.to_draw(index, events, offsets)).cpu()
         pt, eta, phi, mended = self._representation.decode_particles(x, events, counts)
         self.mended += mended
@@ -205,15 +203,16 @@ class Generator:
         """What the network says of particles that are nothing but noise yet.
 
         Returns:
-            What the particles of these events are given, (n_events, n_given); how many they are,
-            (n_events,); what the hard ones of them add to the sums, (n_events, n_hard_sums); and
+            Of events with particles that are not hard: what these are given, (n_events, n_given);
+            how many particles there are, (n_events,); what hard ones add to the sums, (n_events,
+            n_hard_sums); and
             the mean of the others' velocities at t = 1, (n_events, features).
         """
         index = np.arange(numbers.start, numbers.stop)
         events, _ = self.draw_vectors(index, np.zeros_like(index))
-        counts = np.rint(events[:, EVENT_INDEX["n_particles"]]).astype(np.int64)
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        all_of_them = self.to_draw(index, events, offsets)
+        order, offsets = _largest_first(events)
+        all_of_them = self.to_draw(index[order], events[order], offsets)
+        all_of_them = all_of_them[: all_of_them.n_open]
 
         def means(some: EventParticles) -> Tensor:
             return some.mean(self._network_velocity(some, self._noise(some), 1.0))
@@ -250,7 +249,7 @@ class Generator:
             scores,
             counts,
             lambda some, rank: normals(
-                key, number[some], torch.full_like(some, rank), hard_branch.N_NOISE
+                key, number[some], torch.full_like(some, rank), particle_lists.N_NOISE
             ),
         )
 
@@ -281,11 +280,12 @@ class Generator:
     @torch.no_grad()
     def draw_particles(self, events: EventParticles) -> Tensor:
         """(n_total, columns) particles in model space, of events with the largest first."""
+        n_open = events.n_open
         parts = [
             self._in_passes(partial(self._solve, SOLVERS[solver], steps), events[some])
-            for solver, steps, some in self._sampling.parts(events.counts.cpu().numpy())
+            for solver, steps, some in self._sampling.parts(events.counts[:n_open].cpu().numpy())
         ]
-        return torch.cat(parts)
+        return torch.cat([*parts, events[n_open:].known])
 
     def _slices(self, model: RotaryNet, number: Tensor, known: Tensor) -> Tensor:
         """(n_events, n_coarse) scores of the slices."""
@@ -368,3 +368,10 @@ class Generator:
             time = torch.tensor(t, device=self._device)
             velocity = self._model.particle_velocity(some.joined(x), time, some.given, some.offsets)
         return velocity.float()[some.to_draw]
+
+
+def _largest_first(events: Float32Array) -> tuple[IntArray, IntArray]:
+    """(n_events,) an order of event vectors; (n_events + 1,) offsets of their particles in it."""
+    counts = np.rint(events[:, EVENT_INDEX["n_particles"]]).astype(np.int64)
+    order = np.argsort(-counts, kind="stable")
+    return order, np.concatenate([[0], np.cumsum(counts[order])])

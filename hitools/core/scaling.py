@@ -83,6 +83,7 @@ class Representation(Protocol):
         log_columns: Iterable[str] = (),
         slice_harmonics: tuple[int, ...] = (),
         hard_from: float | None = None,
+        whole_below: int = 0,
         eta_max: float | None = None,
         pt_min: float = 0.0,
     ) -> Self:
@@ -286,6 +287,7 @@ class Standardised:
         log_columns: Iterable[str] = (),
         slice_harmonics: tuple[int, ...] = (),
         hard_from: float | None = None,
+        whole_below: int = 0,
         eta_max: float | None = None,
         pt_min: float = 0.0,
     ) -> "Standardised":
@@ -296,6 +298,7 @@ class Standardised:
             log_columns: features to learn as logarithms, among LOGARITHMIC.
             slice_harmonics: none: there are no slices here.
             hard_from: None: no particles are drawn before others.
+            whole_below: 0 likewise.
             eta_max: |eta| limit of the selection, the largest seen where it is unknown.
             pt_min: lower pT limit of the selection in GeV/c.
 
@@ -307,7 +310,7 @@ class Standardised:
             raise InputError(
                 f"scaling: the representation {cls.name!r} has no slices to take harmonics in"
             )
-        if hard_from is not None:
+        if hard_from is not None or whole_below:
             raise InputError(f"scaling: the representation {cls.name!r} has no hard particles")
         log_columns = tuple(log_columns)
         unknown = set(log_columns) - set(LOGARITHMIC)

@@ -167,7 +167,8 @@ def test_two_processes_train_the_rotary_network_like_one(run, tmp_path, events):
     for mine, theirs in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
         for kind in ("training", "validation"):
             assert mine[kind] == pytest.approx(theirs[kind], rel=1e-4)
-            assert mine[kind].keys() == {"event", "particle", "sums", "hard", "vectors", "total"}
+            terms = {"event", "particle", "sums", "hard", "vectors", "whole"}
+            assert mine[kind].keys() == terms | {"total"}
 
 
 def test_an_interrupt_leaves_a_run_that_goes_on(tmp_path, events, undisturbed):
@@ -269,6 +270,7 @@ def test_spectra_are_set_right_at_the_end_once_and_where_asked_for(run, tmp_path
         (ROTARY, "particles"),
         (ROTARY, "hard"),
         (ROTARY, "vectors"),
+        (ROTARY, "whole"),
         ([*ROTARY, "--net", "vector_parts=0"], "vectors"),
     ],
     ids=[
@@ -278,6 +280,7 @@ def test_spectra_are_set_right_at_the_end_once_and_where_asked_for(run, tmp_path
         "rotary-particles",
         "rotary-hard",
         "rotary-vectors",
+        "rotary-whole",
         "rotary-denoised-vectors",
     ],
 )
@@ -308,10 +311,11 @@ def test_a_branch_is_trained_alone_and_goes_on_after_kill_9(
     changed = {key.partition(".")[0] for key in before if not before[key].equal(after[key])}
     parts = {key.partition(".")[0] for key in before}
     of_branch = {
-        "event": parts & {"event", "slices", "hard"},
+        "event": parts & {"event", "slices", "hard", "whole"},
         "hard": {"hard"},
+        "whole": {"whole"},
         "vectors": {"event"},
-        "particles": parts - {"event", "slices", "hard"},
+        "particles": parts - {"event", "slices", "hard", "whole"},
     }
     assert changed == of_branch[branch]
     lines, earlier = metrics(tmp_path / "whole"), metrics(tmp_path / "first")

@@ -286,6 +286,28 @@ def test_hard_particles_are_the_hardest_and_the_others_normal_among_themselves(r
     np.testing.assert_allclose(raised[hard], pt[hard], rtol=1e-4)
 
 
+def test_all_particles_of_small_events_count_as_hard(real):
+    """What is left to the others is of larger events alone, and normal among itself."""
+    below = int(np.median(real.n_particles))
+    scaling = Aligned.fit([real], hard_from=2.0, whole_below=below, eta_max=2.5)
+    _, x = encoded(scaling, real)
+    hard = is_hard(x).numpy()
+    small = real.n_particles < below
+    assert 0.2 < small.mean() < 0.8
+    of_small = np.repeat(small, real.n_particles)
+    assert hard[of_small].all()
+    above = real.particle("pt") >= float(scaling.pt.decode(torch.tensor(2.0)).exp())
+    np.testing.assert_array_equal(hard[~of_small], above[~of_small])
+    assert stats.kstest(x[~hard, 1].numpy(), "norm").statistic < 0.01
+    pt, eta, *_ = scaling.decode_particles(x, real.events, real.n_particles)
+    np.testing.assert_allclose(pt, real.particle("pt"), rtol=2e-3)
+    np.testing.assert_allclose(eta, real.particle("eta"), atol=2e-3)
+    again = Aligned.from_dict(json.loads(json.dumps(scaling.to_dict())))
+    assert again.whole_below == below
+    with pytest.raises(InputError, match="whole events"):
+        Aligned.fit([real], whole_below=below)
+
+
 def test_turning_an_event_changes_nothing_but_its_psi_2(scaling, real):
     orientation = orientations(np.full(len(real), 0.1, np.float32), mirror_eta=True)
     z, x = encoded(scaling, real)

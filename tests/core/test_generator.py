@@ -88,11 +88,13 @@ def test_event_k_depends_on_seed_and_k_alone(config, solver):
         assert_same(alone.make(range(k, k + 1)), whole[k : k + 1])
 
 
-@pytest.mark.parametrize(("hard_from", "vector_parts"), [(None, 0), (2.0, 8)])
+@pytest.mark.parametrize(
+    ("hard_from", "vector_parts", "whole_below"), [(None, 0, 0), (2.0, 8, 0), (2.0, 8, 40)]
+)
 def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(
-    few, config, hard_from, vector_parts
+    few, config, hard_from, vector_parts, whole_below
 ):
-    scaling = Aligned.fit([few], hard_from=hard_from, eta_max=2.5)
+    scaling = Aligned.fit([few], hard_from=hard_from, whole_below=whole_below, eta_max=2.5)
     sizes = replace(SIZES, vector_parts=vector_parts)
     rotary = replace(config, representation=scaling, network=sizes)
     torch.manual_seed(3)
@@ -111,7 +113,14 @@ def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(
         vectors = generator(rotary, model)
         drawn = vectors.to_draw(np.arange(12), whole.events, whole.offsets)
         assert int(drawn.n_known.sum()) > 3
-        for one, n_hard in zip(pt, drawn.n_known.tolist(), strict=True):
+        whole_events = whole.n_particles < whole_below
+        assert bool(whole_events.any()) == bool(whole_below)
+        assert not whole_events.all()
+        for one, n_hard, is_whole in zip(pt, drawn.n_known.tolist(), whole_events, strict=True):
+            if is_whole:  # all of them were, from the hardest down
+                assert n_hard == len(one)
+                assert (np.diff(one) <= 0).all()
+                continue
             assert (one[:n_hard] >= 0.999 * threshold).all()
             assert (one[n_hard:] <= 1.001 * threshold).all()
     # What the event vector fixes is what the vector itself says, before any particle.

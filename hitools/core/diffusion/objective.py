@@ -22,9 +22,10 @@ from hitools.core.nets.rotary_net import RotaryNet
 PSI_LATEST_TIME: Final = 0.5
 """Above this time a denoised particle says too little for L_psi (paper, section V C)."""
 
-Shown = Literal["all", "before particles", "vectors"]
+Shown = Literal["all", "before particles", "vectors", "whole"]
 """What a step shows of events: all; event vectors and what else is drawn before particles are
-(slices and hard ones, of networks that do so); or event vectors alone."""
+(slices and hard ones, of networks that do so); event vectors alone; or all particles of those
+events that are drawn as a whole."""
 
 SUMS_SHARE: Final = 0.1
 """Of the error of a whole sum in the loss on sums, beside the errors of single particles."""
@@ -63,16 +64,19 @@ class Losses:
             that draw these first; None for others.
         vectors: minus the mean log-likelihood of event vectors, for networks that draw them by it;
             None for others.
+        whole: mean over events of minus the log-likelihood of all particles of those that are drawn
+            as a whole, for networks that do so; None for others.
         sums: of networks that estimate what particles add to the sums of their event: mean over
             particles of the squared error of the estimates, and of their event's error as a whole.
     """
 
-    event: WeightedMean | None
-    particle: WeightedMean | None
-    psi: WeightedMean | None
-    sums: WeightedMean | None
+    event: WeightedMean | None = None
+    particle: WeightedMean | None = None
+    psi: WeightedMean | None = None
+    sums: WeightedMean | None = None
     hard: WeightedMean | None = None
     vectors: WeightedMean | None = None
+    whole: WeightedMean | None = None
 
 
 @dataclass(frozen=True)
@@ -150,20 +154,23 @@ def losses(
         evenness: how much more particles of small events weigh (Aligned.evening), likewise.
     """
     layout = Layout.from_offsets(offsets, particles.device)
+    if shown == "whole":
+        return Losses(whole=_whole_loss(model, events, particles, weights, layout))
     vectors_loss = _vectors_loss(model, events, weights)
     if shown == "vectors":
         if vectors_loss is None:
-            event_loss = _event_loss(model, events, None, weights, t, event_noise)
-            return Losses(event_loss, None, None, None)
-        return Losses(None, None, None, None, vectors=vectors_loss)
-    known = None
+            return Losses(event=_event_loss(model, events, None, weights, t, event_noise))
+        return Losses(vectors=vectors_loss)
+    sliced = None
     if isinstance(model, RotaryNet):
         of_hard = model.representation.hard_sums(particles, events, layout.event_of_particle)
         known = model.known_of_slices(events, layout.n_particles, of_hard)
-    event_loss = _event_loss(model, events, known, weights, t, event_noise)
+        sliced = known, ~model.representation.is_whole(layout.n_particles)
+    event_loss = _event_loss(model, events, sliced, weights, t, event_noise)
     hard_loss = _hard_loss(model, events, particles, weights, layout)
+    whole_loss = _whole_loss(model, events, particles, weights, layout)
     if shown != "all":
-        return Losses(event_loss, None, None, None, hard_loss, vectors_loss)
+        return Losses(event_loss, hard=hard_loss, vectors=vectors_loss, whole=whole_loss)
     t = t if particle_t is None else particle_t
     alpha, sigma = (layout.spread(one) for one in alpha_sigma(t[:, None]))
     n = particle_noise.shape[1]
@@ -203,18 +210,23 @@ def losses(
         psi_loss = WeightedMean(
             (late_weights * psi(clean, events, layout)).sum(), late_weights.sum()
         )
-    return Losses(event_loss, particle_loss, psi_loss, sums_loss, hard_loss, vectors_loss)
+    return Losses(
+        event_loss, particle_loss, psi_loss, sums_loss, hard_loss, vectors_loss, whole_loss
+    )
 
 
 def _event_loss(
     model: Network,
     events: Tensor,
-    known: Tensor | None,
+    sliced: tuple[Tensor, Tensor] | None,
     weights: Tensor,
     t: Tensor,
     noise: Tensor,
 ) -> WeightedMean:
-    """Of event vectors and, with what is known of them, coarse features, at len(noise) times."""
+    """Of event vectors and, with what is known of them, coarse features, at len(noise) times.
+
+    With these comes which events have any.
+    """
     n_times = len(noise)
     times = ((torch.arange(n_times, device=t.device)[:, None] / n_times + t) % 1).flatten()
     alpha, sigma = alpha_sigma(times[:, None])
@@ -225,9 +237,10 @@ def _event_loss(
     errors = []
     if not isinstance(model, RotaryNet) or model.vector_law is None:
         errors.append(model.event_velocity(noised[:, :n], times).float() - target[:, :n])
-    if isinstance(model, RotaryNet) and known is not None:
-        coarse = model.coarse_velocity(noised[:, n:], times, known.repeat(n_times, 1)).float()
-        errors.append(coarse - target[:, n:])
+    if isinstance(model, RotaryNet) and sliced is not None:
+        known, has_slices = (one.repeat(n_times, 1) for one in (sliced[0], sliced[1][:, None]))
+        coarse = model.coarse_velocity(noised[:, n:], times, known).float()
+        errors.append((coarse - target[:, n:]) * has_slices)
     square = torch.stack([error.square().mean(1) for error in errors]).sum(0)
     of_event = square.view(n_times, -1).mean(0)
     return WeightedMean((weights * of_event).sum(), weights.sum())
@@ -241,6 +254,16 @@ def _hard_loss(
     # A likelihood of narrow laws, in float32 whatever the velocities are in.
     with torch.autocast(particles.device.type, enabled=False):
         log_likelihood = model.hard_log_likelihood(particles, events, layout)
+    return WeightedMean(-(weights * log_likelihood).sum(), weights.sum())
+
+
+def _whole_loss(
+    model: Network, events: Tensor, particles: Tensor, weights: Tensor, layout: Layout
+) -> WeightedMean | None:
+    if not isinstance(model, RotaryNet) or model.whole is None:
+        return None
+    with torch.autocast(particles.device.type, enabled=False):
+        log_likelihood = model.whole_log_likelihood(particles, events, layout)
     return WeightedMean(-(weights * log_likelihood).sum(), weights.sum())
 
 

@@ -10,7 +10,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from hitools.core.nets.mixtures import LOG_ROOT, chosen_part
+from hitools.core.nets.mixtures import (
+    LOG_ROOT,
+    chosen_part,
+    drawn_between,
+    log_share_between,
+)
 
 CELL_ETAS: Final = tuple(0.5 * k for k in range(-4, 5))
 """Of the grid, as scores: evenly apart."""
@@ -18,7 +23,10 @@ CELL_ETAS: Final = tuple(0.5 * k for k in range(-4, 5))
 N_CELL_PHIS: Final = 24
 
 TURNS: Final = 2
-"""Of a normal law around the circle, to either side."""
+"""Of a normal law around the circle, to either side, at most."""
+
+ONE_TURN: Final = 0.8
+"""Widest law that more than one turn adds nothing to: less than e^-60."""
 
 LOG_CELL_WIDTHS: Final = (math.log(0.05), math.log(0.7))
 """So narrow that the law of a cell does not reach around the circle."""
@@ -69,12 +77,15 @@ class Places:
     """A mixture of normal laws of the score of eta and, around the circle, of phi.
 
     Attributes:
-        log_weight: (n, k + cells) of k parts that belong to harder particles, and of all cells.
+        log_weight: (n, k + cells) of k parts with places of their own, and of all cells.
         eta: (n, k) of these parts, as the next three.
         log_eta_width: their widths.
         phi: their azimuths.
         log_phi_width: their widths.
         log_cell_widths: (2,) of a cell, in eta and phi.
+        window: (n,) lowest and highest score of eta: what lies between is all there is. None where
+            scores may be any.
+        turns: of a part around the circle, to either side, that add to its density.
     """
 
     log_weight: Tensor
@@ -83,18 +94,21 @@ class Places:
     phi: Tensor
     log_phi_width: Tensor
     log_cell_widths: Tensor
+    window: tuple[Tensor, Tensor] | None = None
+    turns: int = TURNS
 
     def log_density(self, eta: Tensor, phi: Tensor) -> Tensor:
         """(n,) logarithm of the density at (n,) scores of eta and (n,) phi."""
         along = (eta[:, None] - self.eta) * (-self.log_eta_width).exp()
-        turns = torch.arange(-TURNS, TURNS + 1, device=phi.device) * (2 * math.pi)
-        turn = _turned(phi[:, None] - self.phi)[..., None] + turns
+        turns = torch.arange(-self.turns, self.turns + 1, device=phi.device) * (2 * math.pi)
+        turn = turned(phi[:, None] - self.phi)[..., None] + turns
         around = turn * (-self.log_phi_width).exp()[..., None]
         log_around = (-around.square() / 2).logsumexp(2) - self.log_phi_width
         of_parts = log_around - self.log_eta_width - along.square() / 2
         of_cells = self._log_of_cell_etas(eta)[:, :, None] + self._log_of_cell_phis(phi)[:, None]
         every = torch.cat([of_parts, of_cells.flatten(1)], dim=1)
-        return (self.log_weight + every).logsumexp(1) - 2 * LOG_ROOT
+        found = (self.log_weight + every).logsumexp(1) - 2 * LOG_ROOT
+        return found if self.window is None else found - self._log_weight_within().logsumexp(1)
 
     def mean_waves(self, eta: Tensor, harmonic: int) -> Tensor:
         """(n, 2) mean cos and sin of a multiple of phi, where the (n,) scores of eta are known."""
@@ -107,17 +121,33 @@ class Places:
 
     def drawn(self, share: Tensor, numbers: Tensor) -> Tensor:
         """(n, 2) score of eta and phi from (n,) even numbers and (n, 2) normal ones."""
-        part = chosen_part(self.log_weight, share)
+        part = chosen_part(self._log_weight_within(), share)
         eta, log_eta_width, phi, log_phi_width = (
             one.gather(1, part)[:, 0] for one in self._every()
         )
+        away = numbers[:, 0]
+        if self.window is not None:
+            left, right = ((edge - eta) * (-log_eta_width).exp() for edge in self.window)
+            away = drawn_between(left, right, away)
         return torch.stack(
-            [
-                eta + log_eta_width.exp() * numbers[:, 0],
-                _turned(phi + log_phi_width.exp() * numbers[:, 1]),
-            ],
+            [eta + log_eta_width.exp() * away, turned(phi + log_phi_width.exp() * numbers[:, 1])],
             dim=1,
         )
+
+    def _log_weight_within(self) -> Tensor:
+        """(n, k + cells) log_weight, and the logarithm of the share of a part in the window."""
+        if self.window is None:
+            return self.log_weight
+        n, k = self.eta.shape
+        centres = self.eta.new_tensor(CELL_ETAS).expand(n, -1)
+        centre = torch.cat([self.eta, centres], dim=1)
+        log_width = torch.cat(
+            [self.log_eta_width, self.log_cell_widths[0].expand(n, len(CELL_ETAS))], dim=1
+        )
+        left, right = ((edge[:, None] - centre) * (-log_width).exp() for edge in self.window)
+        of_parts, of_cells = log_share_between(left, right).tensor_split([k], dim=1)
+        of_cells = of_cells.repeat_interleave(N_CELL_PHIS, dim=1)
+        return self.log_weight + torch.cat([of_parts, of_cells], dim=1)
 
     def _log_of_cell_etas(self, eta: Tensor) -> Tensor:
         """(n, cells of eta) logarithms of normal laws, but for a constant."""
@@ -128,7 +158,7 @@ class Places:
     def _log_of_cell_phis(self, phi: Tensor) -> Tensor:
         """(n, cells of phi) likewise."""
         width = self.log_cell_widths[1]
-        away = _turned(phi[:, None] - cell_phis(phi)) * (-width).exp()
+        away = turned(phi[:, None] - cell_phis(phi)) * (-width).exp()
         return -width - away.square() / 2
 
     def _every(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -148,7 +178,7 @@ class Places:
         return eta, log_eta_width, phi, log_phi_width
 
 
-def _turned(phi: Tensor) -> Tensor:
+def turned(phi: Tensor) -> Tensor:
     """The same angles between -pi and pi."""
     return torch.remainder(phi + math.pi, 2 * math.pi) - math.pi
 

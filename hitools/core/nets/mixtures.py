@@ -16,6 +16,9 @@ LOG_ROOT: Final = math.log(2 * math.pi) / 2
 _FARTHEST: Final = 1e3
 """From the middle, where infinity has no gradient."""
 
+_NOTHING: Final = 1e-300
+"""Share of a normal law at least, where a number is drawn."""
+
 _LEAST_SHARE: Final = 1e-12
 """Of what lies below the upper edge, where both edges are one in float32."""
 
@@ -24,6 +27,36 @@ def chosen_part(log_weight: Tensor, share: Tensor) -> Tensor:
     """(n, 1) which part of (n, k) mixtures (n,) even numbers choose."""
     through = log_weight.exp().cumsum(1)
     return (through < share[:, None] * through[:, -1:]).sum(1, keepdim=True)
+
+
+def log_share_between(left: Tensor, right: Tensor) -> Tensor:
+    """Logarithm of a standard normal law's share from left to right, which are apart.
+
+    Both finite, of any shape.
+    """
+    left, right = _below_the_middle(left, right)[:2]
+    log_right = torch.special.log_ndtr(right.clamp(-_FARTHEST, _FARTHEST))
+    log_left = torch.special.log_ndtr(left.clamp(-_FARTHEST, _FARTHEST))
+    return log_right + (-(log_left - log_right).expm1()).clamp(min=_LEAST_SHARE).log()
+
+
+def drawn_between(left: Tensor, right: Tensor, number: Tensor) -> Tensor:
+    """Numbers of a standard normal law from left to right, out of normal ones; of one shape."""
+    left, right, above = _below_the_middle(left.double(), right.double())
+    share = torch.special.ndtr(torch.where(above, -number, number).double())
+    first, last = torch.special.ndtr(left), torch.special.ndtr(right)
+    place = torch.special.ndtri((first + share * (last - first)).clamp(min=_NOTHING))
+    place = torch.minimum(torch.maximum(place, left), right)
+    return torch.where(above, -place, place).to(number.dtype)
+
+
+def _below_the_middle(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Both edges, mirrored where most between them is above the middle, and where that is.
+
+    The difference of two shares near 1 has no digits.
+    """
+    above = left + right > 0
+    return torch.where(above, -right, left), torch.where(above, -left, right), above
 
 
 @dataclass(frozen=True)
@@ -35,10 +68,10 @@ class NormalMixture:
     log_width: Tensor
 
     @classmethod
-    def of(cls, said: Tensor) -> "NormalMixture":
-        """(n, 3 k) from the network."""
+    def of(cls, said: Tensor, log_widths: tuple[float, float] = LOG_WIDTHS) -> "NormalMixture":
+        """(n, 3 k) from the network; the least and the largest width."""
         logit, mean, log_width = said.float().unflatten(1, (-1, 3)).unbind(2)
-        return cls(logit.log_softmax(1), mean, log_width.clamp(*LOG_WIDTHS))
+        return cls(logit.log_softmax(1), mean, log_width.clamp(*log_widths))
 
     def log_below(self, place: Tensor) -> Tensor:
         """(n,) logarithm of the probability to be below (n,) places."""
@@ -54,13 +87,7 @@ class NormalMixture:
         left, right = (
             (edge.clamp(-_FARTHEST, _FARTHEST)[:, None] - self.mean) * rate for edge in (low, high)
         )
-        # Above the middle, of what lies beyond: the difference of two numbers near 1 has no digits.
-        above = left + right > 0
-        left, right = torch.where(above, -right, left), torch.where(above, -left, right)
-        log_right = torch.special.log_ndtr(right.clamp(-_FARTHEST, _FARTHEST))
-        log_left = torch.special.log_ndtr(left.clamp(-_FARTHEST, _FARTHEST))
-        share = (-(log_left - log_right).expm1()).clamp(min=_LEAST_SHARE)
-        return (self.log_weight + log_right + share.log()).logsumexp(1)
+        return (self.log_weight + log_share_between(left, right)).logsumexp(1)
 
     def log_density(self, place: Tensor) -> Tensor:
         """(n,) logarithm of the density at (n,) places."""

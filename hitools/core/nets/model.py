@@ -70,6 +70,10 @@ class Denoiser(nn.Module):
         """None: no particles are drawn before others."""
         return []
 
+    def whole_branch(self) -> list[nn.Module]:
+        """None: all events are drawn alike."""
+        return []
+
     def compiled_parts(self) -> list[nn.Module]:
         """What torch.compile works on, where it is asked for."""
         return [self.event, self.body, self.head]

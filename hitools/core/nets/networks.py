@@ -58,4 +58,6 @@ def build(config: NetworkConfig, representation: Representation) -> Network:
             f"network: kind {config.kind!r} goes with the representation {Aligned.name!r}, "
             f"not {representation.name!r}"
         )
+    if representation.whole_below and not config.whole_width:
+        raise InputError("network: whole_width 0, but the representation has whole events")
     return RotaryNet(config, representation)

@@ -31,6 +31,8 @@ class RotaryConfig:
         slice_told: numbers that a slice tells the others in a block; 0: the scores of all slices
             are one row, as in models of before.
         hard_width: channels of the branch for hard particles, where these are drawn first.
+        whole_width: of the one for all particles of small events (whole_branch.py); 0: these are
+            drawn as others are, as in models of before.
     """
 
     kind: ClassVar[str] = "rotary"
@@ -42,10 +44,17 @@ class RotaryConfig:
         "slice_width",
         "slice_told",
         "hard_width",
+        "whole_width",
     )
-    """Of what draws event vectors, slices and hard particles: the others do not depend on them."""
+    """Of what draws event vectors, slices, hard particles and whole events: the others do not
+    depend on them."""
 
-    BEFORE: ClassVar[dict[str, int]] = {"slice_told": 0, "n_densities": 2, "vector_parts": 0}
+    BEFORE: ClassVar[dict[str, int]] = {
+        "slice_told": 0,
+        "n_densities": 2,
+        "vector_parts": 0,
+        "whole_width": 0,
+    }
     """What models have that were stored before there was a choice."""
 
     width: int = 48
@@ -60,6 +69,7 @@ class RotaryConfig:
     slice_width: int = 80
     slice_told: int = 24
     hard_width: int = 128
+    whole_width: int = 128
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""

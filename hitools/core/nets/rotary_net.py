@@ -20,9 +20,11 @@ from hitools.core.diffusion.schedule import alpha_sigma
 from hitools.core.features import COUNT_COLUMNS
 from hitools.core.known_sums import N_WHOLE
 from hitools.core.nets.fields import fields, n_fields
-from hitools.core.nets.hard_branch import HardBranch, HardEvents, hardest_first
+from hitools.core.nets.hard_branch import HardBranch
 from hitools.core.nets.layers import Dense
 from hitools.core.nets.layout import Layout
+from hitools.core.nets.listed_events import ListedEvents, hardest_first
+from hitools.core.nets.particle_lists import ListBranch
 from hitools.core.nets.regression import Regression
 from hitools.core.nets.rotary import RotaryAttention, Turn
 from hitools.core.nets.rotary_config import RotaryConfig
@@ -35,6 +37,7 @@ from hitools.core.nets.scores import (
     time_features,
 )
 from hitools.core.nets.vector_branch import Counts, VectorBranch
+from hitools.core.nets.whole_branch import WholeBranch
 from hitools.core.slices import N_SLICES
 
 N_HARMONICS: Final = 4
@@ -131,6 +134,9 @@ class RotaryNet(nn.Module):
         if representation.hard_from is not None:
             n_inputs += 1
             self.hard = HardBranch(N_ORIENTED, N_WHOLE, config.hard_width, representation.hard_from)
+        self.whole: WholeBranch | None = None
+        if representation.whole_below:
+            self.whole = WholeBranch(representation, N_ORIENTED, N_WHOLE, config.whole_width)
         self.event: ScoresBranch | VectorBranch
         if config.vector_parts:
             counts = {
@@ -195,22 +201,56 @@ class RotaryNet(nn.Module):
         return torch.cat([self.representation.condition(events), turn], dim=1)
 
     def hard_log_likelihood(self, x: Tensor, events: Tensor, layout: Layout) -> Tensor:
-        """(n_events,) logarithm of the density of the hard ones of (n_total, 5) particles."""
-        assert self.hard is not None
-        return self.hard.log_likelihood(self.hard_events(x, events, layout))
+        """(n_events,) logarithm of the density of the hard ones of (n_total, 5) particles.
 
-    def hard_events(self, x: Tensor, events: Tensor, layout: Layout) -> HardEvents:
-        """The hard ones of (n_total, 5) particles of events with these scores."""
-        rows = hardest_first(x[:, 0], is_hard(x), layout.event_of_particle)
+        0 of events that are drawn as a whole.
+        """
+        assert self.hard is not None
+        return self._log_likelihood(self.hard, self.hard_events(x, events, layout), layout)
+
+    def whole_log_likelihood(self, x: Tensor, events: Tensor, layout: Layout) -> Tensor:
+        """(n_events,) the same of all particles of events drawn as a whole; 0 of the others."""
+        assert self.whole is not None
+        some = self.representation.is_whole(layout.n_particles)
+        listed = self._listed_events(x, events, layout, some)
+        return self._log_likelihood(self.whole, listed, layout)
+
+    def hard_events(self, x: Tensor, events: Tensor, layout: Layout) -> tuple[Tensor, ListedEvents]:
+        """The events that are not drawn as a whole, and the hard ones of their particles.
+
+        Args:
+            x: (n_total, 5) particles.
+            events: (n_events, N_EVENT) scores of event vectors.
+            layout: which rows form an event.
+        """
+        some = ~self.representation.is_whole(layout.n_particles)
+        return self._listed_events(x, events, layout, some)
+
+    @staticmethod
+    def _log_likelihood(
+        branch: ListBranch, listed: tuple[Tensor, ListedEvents], layout: Layout
+    ) -> Tensor:
+        index, events = listed
+        found = events.known.new_zeros(len(layout.n_particles))
+        return found.index_copy(0, index, branch.log_likelihood(events))
+
+    def _listed_events(
+        self, x: Tensor, events: Tensor, layout: Layout, some: Tensor
+    ) -> tuple[Tensor, ListedEvents]:
+        """Numbers of the (n_events,) events that some tells, and their listed particles."""
+        index = some.nonzero()[:, 0]
+        wanted = is_hard(x) & some[layout.event_of_particle]
+        rows = hardest_first(x[:, 0], wanted, layout.event_of_particle)
         event, x = layout.event_of_particle[rows], x[rows]
         phi = torch.atan2(x[:, 3], x[:, 2])
         turn = self.representation.turn_of(events)
-        return HardEvents(
+        n_particles = layout.n_particles[index]
+        return index, ListedEvents(
             particles=torch.stack([x[:, 0], x[:, 1], phi], dim=1),
-            counts=torch.bincount(event, minlength=len(events)),
-            n_particles=layout.n_particles,
-            known=self._oriented(events),
-            totals=self.representation.whole_totals(events, layout.n_particles),
+            counts=torch.bincount(event, minlength=len(events))[index],
+            n_particles=n_particles,
+            known=self._oriented(events)[index],
+            totals=self.representation.whole_totals(events[index], n_particles),
             added=self.representation.known.of_whole(
                 self.representation.contributions(x, turn[event])
             ),
@@ -221,25 +261,47 @@ class RotaryNet(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Hard particles (n_hard, 5) of events given their scores, and how many each has.
 
+        All particles of events that are drawn as a whole.
+
         Args:
             events: (n_events, N_EVENT) scores of event vectors.
             n_particles: (n_events,).
             noise: of the events of these numbers, for the particle of this rank: normal numbers,
                 (n, N_NOISE).
         """
-        assert self.hard is not None
-        turn = self.representation.turn_of(events)
+        whole = self.representation.is_whole(n_particles)
+        drawn, event = [events.new_zeros(0, N_PARTICLE + 1)], [n_particles[:0]]
+        for branch, some in ((self.hard, ~whole), (self.whole, whole)):
+            index = some.nonzero()[:, 0]
+            if branch is not None and len(index):
+                particles, counts = self._drawn_by(branch, index, events, n_particles, noise)
+                drawn.append(particles)
+                event.append(torch.repeat_interleave(index, counts, output_size=len(particles)))
+        of_event = torch.cat(event)
+        particles = torch.cat(drawn)[of_event.argsort(stable=True)]
+        return particles, torch.bincount(of_event, minlength=len(events))
+
+    def _drawn_by(
+        self,
+        branch: ListBranch,
+        index: Tensor,
+        events: Tensor,
+        n_particles: Tensor,
+        noise: Callable[[Tensor, int], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Of the events of these numbers; see draw_hard."""
+        turn = self.representation.turn_of(events)[index]
 
         def in_model_space(particles: Tensor) -> Tensor:
             score, eta, phi = particles.unbind(1)
             columns = [score, eta, CIRCLE * phi.cos(), CIRCLE * phi.sin(), torch.ones_like(phi)]
             return torch.stack(columns, dim=1)
 
-        particles, counts = self.hard.draw(
-            self._oriented(events),
-            self.representation.whole_totals(events, n_particles),
-            n_particles,
-            noise,
+        particles, counts = branch.draw(
+            self._oriented(events)[index],
+            self.representation.whole_totals(events[index], n_particles[index]),
+            n_particles[index],
+            lambda some, rank: noise(index[some], rank),
             lambda some, event: self.representation.known.of_whole(
                 self.representation.contributions(in_model_space(some), turn[event])
             ),
@@ -309,12 +371,19 @@ class RotaryNet(nn.Module):
         return independent + outwards(learnt, phi), estimates
 
     def event_branch(self) -> list[nn.Module]:
-        """What draws event vectors, slices, hard particles; it shares no weights with the rest."""
-        return [self.event, self.slices, *self.hard_branch()]
+        """What draws event vectors, slices, hard particles, whole events.
+
+        It shares no weights with the rest.
+        """
+        return [self.event, self.slices, *self.hard_branch(), *self.whole_branch()]
 
     def hard_branch(self) -> list[nn.Module]:
         """The part of it that draws hard particles, where there is one."""
         return [] if self.hard is None else [self.hard]
+
+    def whole_branch(self) -> list[nn.Module]:
+        """The part of it that draws all particles of small events, where there is one."""
+        return [] if self.whole is None else [self.whole]
 
     def compiled_parts(self) -> list[nn.Module]:
         """What torch.compile works on, where it is asked for."""

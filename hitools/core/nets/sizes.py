@@ -5,7 +5,14 @@ from typing import Any
 
 from hitools.core.errors import InputError
 
-MAY_BE_0 = ("n_local_layers", "n_head_blocks", "n_feedbacks", "slice_told", "vector_parts")
+MAY_BE_0 = (
+    "n_local_layers",
+    "n_head_blocks",
+    "n_feedbacks",
+    "slice_told",
+    "vector_parts",
+    "whole_width",
+)
 
 
 def check_sizes(config: Any) -> None:

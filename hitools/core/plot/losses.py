@@ -14,6 +14,7 @@ LOSSES: Final = {
     "event": ("event branch", "mean squared error of v"),
     "particle": ("particle branch", "mean squared error of v"),
     "hard": ("hard particles", "minus log-likelihood of an event"),
+    "whole": ("small events", "minus log-likelihood of an event"),
 }
 """Of each branch, by its name in metrics.jsonl: title, and what its loss is."""
 

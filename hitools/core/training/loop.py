@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hitools.core.budget import Budget
@@ -94,9 +94,13 @@ def make_optimiser(options: TrainingOptions, weights: list[Tensor]) -> Optimizer
 
 def _trained(options: TrainingOptions, model: Network) -> list[Tensor]:
     """The weights that are trained."""
-    if options.branch in ("hard", "vectors"):
-        parts = model.hard_branch() if options.branch == "hard" else [model.event]
-        return [weight for part in parts for weight in part.parameters()]
+    alone: dict[str, list[nn.Module]] = {
+        "hard": model.hard_branch(),
+        "vectors": [model.event],
+        "whole": model.whole_branch(),
+    }
+    if options.branch in alone:
+        return [weight for part in alone[options.branch] for weight in part.parameters()]
     of_events = {id(weight) for part in model.event_branch() for weight in part.parameters()}
     wanted = {"both": (True, False), "event": (True,), "particles": (False,)}[options.branch]
     return [weight for weight in model.parameters() if (id(weight) in of_events) in wanted]
@@ -248,7 +252,7 @@ class Trainer:
     def _total(self, parts: dict[str, float]) -> float:
         """Of all that is drawn, as far as it is shown: what epochs are compared by."""
         errors = sum(parts.get(name, 0.0) for name in ("event", "particle"))
-        likelihoods = sum(parts.get(name, 0.0) for name in ("hard", "vectors"))
+        likelihoods = sum(parts.get(name, 0.0) for name in ("hard", "vectors", "whole"))
         return errors + LIKELIHOOD_WEIGHT * likelihoods
 
     def _validate(self) -> dict[str, float]:

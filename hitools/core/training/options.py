@@ -10,7 +10,7 @@ from hitools.core.nets.rotary_config import RotaryConfig
 
 OPTIMISERS: Final = ("lion", "adamw")
 PRECISIONS: Final = ("float32", "bf16")
-BRANCHES: Final = ("both", "event", "particles", "hard", "vectors")
+BRANCHES: Final = ("both", "event", "particles", "hard", "vectors", "whole")
 
 HOW_IT_RUNS: Final = (
     "processes",
@@ -35,6 +35,8 @@ class TrainingOptions:
         slice_harmonics: of the sums in slices of eta (slices.SliceSums); () where there are none.
         hard_from: score of pT from which on particles are drawn before the others, for networks
             that can (nets/hard_branch.py); None where none are.
+        whole_below: particles below which all of an event are drawn so, for the same networks
+            (nets/whole_branch.py); 0 where none are.
         optimiser: one of OPTIMISERS.
         rate: peak learning rate.
         betas: momenta of the optimiser.
@@ -54,8 +56,9 @@ class TrainingOptions:
         sampler_times: share of the diffusion times of particles that are those at which the sampler
             below evaluates them (times.py); the others are drawn evenly.
         branch: "both" are trained, or "event" alone: what draws event vectors and what else is
-            drawn before particles (slices, hard particles). It costs little, and may be shown many
-            more events. Or "particles" alone; or "hard" particles alone, or event "vectors".
+            drawn before particles (slices, hard particles, whole events). It costs little, and may
+            be shown many more events. Or "particles" alone; or "hard" particles alone, or event
+            "vectors", or "whole" events.
         event_times: diffusion times, evenly apart, at which a step shows what is denoised before
             particles (slices; event vectors where no likelihood draws these): the
             event branch costs little and has one vector where the other has 200 particles.
@@ -86,6 +89,7 @@ class TrainingOptions:
     log_columns: tuple[str, ...] = ()
     slice_harmonics: tuple[int, ...] = ()
     hard_from: float | None = None
+    whole_below: int = 0
     optimiser: str = "lion"
     rate: float = 3e-5
     betas: tuple[float, float] = (0.95, 0.99)
@@ -200,6 +204,7 @@ ROTARY: Final = TrainingOptions(
     representation="aligned",
     slice_harmonics=(3, 2),
     hard_from=2.0,
+    whole_below=64,
     optimiser="adamw",
     rate=2e-3,
     betas=(0.9, 0.99),

@@ -52,6 +52,7 @@ _SHOWN: Final[dict[str, Shown]] = {
     "event": "before particles",
     "hard": "before particles",
     "vectors": "vectors",
+    "whole": "whole",
 }
 """Of the events, to train a branch."""
 
@@ -172,6 +173,8 @@ def _prepare(
     initial = agreed(accelerator, lambda: start.model.read_model() if start.model else None)
     if initial is not None:
         options = _as_of_model(options, start, initial[1])
+    elif isinstance(options.network, RotaryConfig) and not options.network.whole_width:
+        options = replace(options, whole_below=0)
     if options.sums_weight and not isinstance(options.network, RotaryConfig):
         raise InputError(
             f"training: the preset {options.preset!r} has a loss on sums, which a network of kind "
@@ -179,6 +182,8 @@ def _prepare(
         )
     if options.branch == "hard" and options.hard_from is None:
         raise InputError("--branch hard: this network does not draw hard particles by themselves")
+    if options.branch == "whole" and not options.whole_below:
+        raise InputError("--branch whole: this network draws no events as a whole")
     fresh: Iterator[EventBatch] = iter(())
     if sources.is_stream:
         data, fresh = _first_of_stream(sources, options, accelerator)
@@ -200,12 +205,13 @@ def _prepare(
             options.solver_grid,
         ),
     )
+    shown = _to_show(data, options)
     events = settled(data.events, accelerator.device, options.memory_gb)
     feed: Feed
     if sources.is_stream:
         feed = StreamFeed(fresh, sharing, options.epoch_steps)
     else:
-        feed = FileFeed(data, sharing, options.seed, events)
+        feed = FileFeed(shown, sharing, options.seed, events)
 
     if begun is not None:
         agreed(accelerator, lambda: _refuse_another_run(folder, begun, options, facts))
@@ -239,7 +245,7 @@ def _prepare(
             options=options,
             total_steps=total_steps,
             feed=feed,
-            validation=lambda: _validation_steps(data, events, accelerator),
+            validation=lambda: _validation_steps(shown, events, accelerator),
             objective=_objective(options, representation, accelerator, "training"),
             validation_objective=_objective(options, representation, accelerator, "validation"),
         ),
@@ -264,15 +270,20 @@ def _as_of_model(options: TrainingOptions, start: Start, config: ModelConfig) ->
     kind = config.representation
     harmonics = kind.slices.sums.harmonics if isinstance(kind, Aligned) else ()
     hard_from = kind.hard_from if isinstance(kind, Aligned) else None
+    network = resized(config.network, start.sizes)
+    whole_below = 0
+    if isinstance(kind, Aligned) and isinstance(network, RotaryConfig) and network.whole_width:
+        whole_below = kind.whole_below or options.whole_below
     if start.slice_harmonics not in ((), harmonics):
         has = f"those of {','.join(map(str, harmonics))}" if harmonics else "none"
         raise InputError(f"--slice-harmonics: a model to start from keeps its slices, {has}")
     return replace(
         options,
-        network=resized(config.network, start.sizes),
+        network=network,
         representation=kind.name,
         slice_harmonics=harmonics,
         hard_from=hard_from,
+        whole_below=whole_below,
     )
 
 
@@ -340,6 +351,21 @@ def _first_of_stream(
     return data, chain([rest], source)
 
 
+def _to_show(data: TrainingData, options: TrainingOptions) -> TrainingData:
+    """The events that the branch can learn from; the scaling and the record are of all."""
+    if options.branch != "whole":
+        return data
+    few = data.events.n_particles < options.whole_below
+    shown = replace(data, train=data.train[few[data.train]])
+    shown = replace(shown, validation=data.validation[few[data.validation]])
+    for what, rows in (("train on", shown.train), ("validate with", shown.validation)):
+        if not len(rows):
+            raise InputError(
+                f"--branch whole: no event of fewer than {options.whole_below} particles to {what}"
+            )
+    return shown
+
+
 def _in_pieces(rows: IntArray) -> Iterator[IntArray]:
     for first in range(0, len(rows), _ROWS):
         yield rows[first : first + _ROWS]
@@ -372,6 +398,7 @@ def _scaling(
         log_columns=options.log_columns,
         slice_harmonics=options.slice_harmonics,
         hard_from=options.hard_from,
+        whole_below=options.whole_below,
         eta_max=selection.eta_max if selection else None,
         pt_min=selection.pt_min if selection else 0.0,
     )
@@ -391,8 +418,11 @@ def _begin_from(initial: Network, model: Network) -> None:
     parts = dict(initial.named_children())
     event_branch = model.event_branch()
     for name, part in model.named_children():
-        if part not in event_branch or _shapes(part) == _shapes(parts[name]):
-            part.load_state_dict(parts[name].state_dict())
+        of_initial = parts.get(name)
+        if of_initial is None:
+            continue  # what draws whole events, where the model to begin from drew none
+        if part not in event_branch or _shapes(part) == _shapes(of_initial):
+            part.load_state_dict(of_initial.state_dict())
 
 
 def _shapes(part: nn.Module) -> dict[str, torch.Size]:

@@ -19,13 +19,13 @@ from hitools.core.scaling import Representation
 from hitools.core.training.feed import Step
 from hitools.core.training.resident import StepEvents, tensors
 
-TERMS = ("event", "particle", "psi", "sums", "hard", "vectors")
+TERMS = ("event", "particle", "psi", "sums", "hard", "vectors", "whole")
 """Parts of the loss, in the order of the sums below."""
 
 
 LIKELIHOOD_WEIGHT = 0.1
-"""Of the likelihoods of an event's hard particles, a sum over some four, and of its vector, a sum
-over eight numbers, beside mean squares."""
+"""Of the likelihoods of an event's hard particles, a sum over some four, of its vector, a sum over
+eight numbers, and of all particles of a small event, beside mean squares."""
 
 COUNTS = ("particles", "passes")
 """What is counted beside them."""
@@ -111,7 +111,7 @@ class Objective:
     def _passes(
         self, model: Network, step: Step, runs: list[slice], device: torch.device, *, train: bool
     ) -> Tensor:
-        """(12,) numerators of TERMS, then their denominators, over all passes."""
+        """(14,) numerators of TERMS, then their denominators, over all passes."""
         batch = step.batch
         total = torch.zeros(2 * len(TERMS), dtype=torch.float64, device=device)
         if not runs:
@@ -137,10 +137,9 @@ class Objective:
             step.particle_weight,
             step.psi_weight,
             step.particle_weight if self.sums_weight else 0.0,
-            step.event_weight,
-            step.event_weight,
+            *[step.event_weight] * 3,
         ]
-        scale = [1.0, 1.0, self.psi_weight, self.sums_weight, *[LIKELIHOOD_WEIGHT] * 2]
+        scale = [1.0, 1.0, self.psi_weight, self.sums_weight, *[LIKELIHOOD_WEIGHT] * 3]
         nothing = WeightedMean(weights.new_zeros(()), weights.new_zeros(()))
         for run in runs:
             rows = slice(int(offsets[run.start]), int(offsets[run.stop]))

@@ -7,8 +7,10 @@ import pytest
 import torch
 from scipy import stats
 
-from hitools.core.nets import hard_branch, hard_laws
-from hitools.core.nets.hard_branch import HardBranch, HardEvents, hardest_first
+from hitools.core.nets import hard_laws, particle_lists
+from hitools.core.nets.hard_branch import HardBranch
+from hitools.core.nets.listed_events import ListedEvents, hardest_first
+from hitools.core.nets.particle_lists import Before
 
 N_KNOWN, N_SUMS, WIDTH, THRESHOLD = 3, 4, 16, 2.0
 
@@ -44,7 +46,7 @@ def drawn(model: HardBranch, n: int, seed: int = 1, most: int = 100):
         known,
         totals,
         torch.full((n,), most),
-        lambda events, _: torch.randn(len(events), hard_branch.N_NOISE, generator=generator),
+        lambda events, _: torch.randn(len(events), particle_lists.N_NOISE, generator=generator),
         adds,
     )
 
@@ -55,7 +57,7 @@ def log_likelihood(model: HardBranch, particles, counts) -> torch.Tensor:
     added = adds(particles, counts)
     with torch.no_grad():
         return model.log_likelihood(
-            HardEvents(particles, counts, n_particles, known, totals, added)
+            ListedEvents(particles, counts, n_particles, known, totals, added)
         )
 
 
@@ -133,13 +135,11 @@ def test_places_are_a_density_on_the_cylinder():
     model = branch(2)
     partners = torch.tensor([[[3.0, 0.4, 3.1], [2.5, -1.0, 0.3]]])
     with torch.no_grad():
-        law = model._places(
-            torch.randn(1, WIDTH),
-            torch.tensor([2.2]),
-            torch.randn(1, 2),
-            partners,
-            torch.tensor([[True, True]]),
+        one = torch.ones(1)
+        before = Before(
+            torch.randn(1, WIDTH), torch.zeros(1, N_KNOWN), torch.randn(1, N_SUMS), 3 * one, 9 * one
         )
+        law = model._place_law(before, torch.tensor([2.2]), partners, torch.tensor([[True, True]]))
         n = 1200
         eta = torch.linspace(-12, 12, 6 * n)
         phi = (torch.arange(n) + 0.5) * (2 * math.pi / n) - math.pi
@@ -166,7 +166,7 @@ def test_particles_lean_towards_what_q_misses_the_harder_the_more():
     scores = torch.tensor([2.1, 2.1, 2.1, 3.5])
     particles = torch.stack([scores, torch.zeros(4), torch.zeros(4)], dim=1)
     one = torch.ones(4, dtype=torch.int64)
-    events = HardEvents(particles, one, 100 * one, torch.zeros(4, N_KNOWN), totals, 0 * totals)
+    events = ListedEvents(particles, one, 100 * one, torch.zeros(4, N_KNOWN), totals, 0 * totals)
     with torch.no_grad():
         law = model.places(events)
     x, y = law.mean_waves(torch.zeros(4), 2).T
@@ -188,7 +188,7 @@ def test_an_event_does_not_notice_others():
         with torch.no_grad():
             one = slice(k, k + 1)
             alone = model.log_likelihood(
-                HardEvents(
+                ListedEvents(
                     mine,
                     counts[one],
                     torch.tensor([100]),
@@ -282,7 +282,7 @@ def trained_on_pairs(generator, second, n_steps) -> HardBranch:
     two, of_many = torch.full((n,), 2), torch.full((n,), 50)
     nothing = torch.zeros(n, N_KNOWN), torch.zeros(n, N_SUMS), torch.zeros(2 * n, N_SUMS)
     for _ in range(n_steps):
-        loss = -model.log_likelihood(HardEvents(events(), two, of_many, *nothing)).mean()
+        loss = -model.log_likelihood(ListedEvents(events(), two, of_many, *nothing)).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -298,7 +298,7 @@ def pairs_of(model: HardBranch) -> torch.Tensor:
         torch.zeros(n, N_KNOWN),
         torch.zeros(n, N_SUMS),
         torch.full((n,), 50),
-        lambda some, _: torch.randn(len(some), hard_branch.N_NOISE, generator=noise),
+        lambda some, _: torch.randn(len(some), particle_lists.N_NOISE, generator=noise),
         lambda some, _: torch.zeros(len(some), N_SUMS),
     )
     assert float((counts == 2).float().mean()) > 0.85

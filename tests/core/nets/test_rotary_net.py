@@ -11,10 +11,10 @@ from hitools.core.aligned import Aligned, is_hard
 from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.errors import InputError
 from hitools.core.nets.config import NetConfig
-from hitools.core.nets.hard_branch import N_NOISE
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.model import Denoiser
 from hitools.core.nets.networks import build, config_from_dict, config_to_dict
+from hitools.core.nets.particle_lists import N_NOISE
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import N_EVENT, RotaryNet
 from hitools.core.nets.scores import SlicesBranch
