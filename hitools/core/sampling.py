@@ -107,6 +107,11 @@ def halvings(n_particles: IntArray) -> IntArray:
     return np.maximum(np.ceil(np.log2(ratio)), 0).astype(np.int64)
 
 
+def most_steps(fewest: int, steps: int, small_steps: int) -> int:
+    """Steps of events of so many particles, the smallest that are sampled so."""
+    return steps_of(int(halvings(np.array([fewest]))[0]), steps, small_steps)
+
+
 def steps_of(n_halvings: int, steps: int, small_steps: int) -> int:
     """Steps of events: twice as many for each halving, until they are small_steps."""
     return min(steps * 2**n_halvings, max(steps, small_steps))

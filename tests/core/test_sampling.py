@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hitools.core.errors import InputError
-from hitools.core.sampling import SMALL, Sampling, halvings
+from hitools.core.sampling import SMALL, Sampling, halvings, most_steps
 
 
 def test_steps_double_with_each_halving_of_particles_up_to_the_most():
@@ -37,3 +37,11 @@ def test_a_solver_that_is_asked_for_is_for_events_of_all_sizes():
     assert Sampling.of(3, of_model, {"solver": "heun"}) == Sampling(3, "heun", 4)
     with pytest.raises(InputError, match="'rk4'"):
         Sampling(1, small_solver="rk4")
+
+
+def test_the_smallest_event_that_is_sampled_takes_the_most_steps():
+    for fewest, expected in ((1, 16), (32, 16), (33, 16), (64, 8), (65, 8), (128, 4), (1000, 4)):
+        assert most_steps(fewest, 4, 16) == expected
+        sampling = Sampling(1, steps=4, small_steps=16)
+        sizes = np.arange(2000, fewest - 1, -1)
+        assert max(steps for _, steps, _ in sampling.parts(sizes)) == expected

@@ -30,6 +30,7 @@ from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.noise import NoiseKey
 from hitools.core.processes import accelerated, agreed, autocast_for
 from hitools.core.representations import REPRESENTATIONS
+from hitools.core.sampling import most_steps
 from hitools.core.scaling import Representation
 from hitools.core.symmetry import mirrors_eta
 from hitools.core.training.data import TrainingData, memory_limit, open_packed, pack, split
@@ -175,6 +176,9 @@ def _prepare(
         options = _as_of_model(options, start, initial[1])
     elif isinstance(options.network, RotaryConfig) and not options.network.whole_width:
         options = replace(options, whole_below=0)
+    if options.whole_below:  # no smaller event needs a solver's steps
+        steps = most_steps(options.whole_below, options.solver_steps, options.solver_small_steps)
+        options = replace(options, solver_small_steps=steps)
     if options.sums_weight and not isinstance(options.network, RotaryConfig):
         raise InputError(
             f"training: the preset {options.preset!r} has a loss on sums, which a network of kind "
