@@ -7,7 +7,8 @@ are real (events that no training saw), so that a fault of one law does not hide
 others. For each hard particle and one harder than it, the mean cosine of once and twice the angle
 between them, as it is and as the law says, by their distance in eta; pairs weigh by their pT over
 the particles of their event, as they do in its Q. Errors are of the difference, pairs of an event
-taken together. The minus log-likelihood of an event judges all laws at once.
+taken together. The minus log-likelihood of an event judges all laws at once. Events that the model
+draws as a whole are left out.
 """
 
 import json
@@ -26,7 +27,7 @@ from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
 from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.features import FloatArray
-from hitools.core.nets.hard_branch import HardEvents
+from hitools.core.nets.listed_events import ListedEvents
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.rotary_net import RotaryNet
 from hitools.core.shipped import find_model
@@ -56,11 +57,14 @@ class Pairs:
 
 @torch.no_grad()
 def measured(network: RotaryNet, batch: EventBatch, first: int) -> tuple[Pairs, FloatArray]:
-    """Pairs of events from number first on; (n_events,) minus their log-likelihoods."""
+    """Pairs of events from number first on; minus the log-likelihood of each event.
+
+    Events that are drawn as a whole are left out.
+    """
     assert network.hard is not None  # drawing_hard
     z, x = encoded(network.representation, batch)
     layout = Layout.from_offsets(torch.from_numpy(batch.offsets), x.device)
-    hard = network.hard_events(x, z[:, : len(EVENT_SCORES)], layout)
+    index, hard = network.hard_events(x, z[:, : len(EVENT_SCORES)], layout)
     cost = -network.hard.log_likelihood(hard)
     law = network.hard.places(hard)
     score, eta_score, phi = hard.particles.unbind(1)
@@ -74,7 +78,7 @@ def measured(network: RotaryNet, batch: EventBatch, first: int) -> tuple[Pairs, 
     pt = network.representation.pt.decode(score).exp()
     eta = network.representation.eta.decode(eta_score)
     columns = (
-        event + first,
+        index[event] + first,
         (eta[one] - eta[other]).abs(),
         pt[one] * pt[other] / hard.n_particles[event],
         torch.stack(found, dim=1),
@@ -83,7 +87,7 @@ def measured(network: RotaryNet, batch: EventBatch, first: int) -> tuple[Pairs, 
     return Pairs(*(column.double().numpy() for column in columns)), cost.double().numpy()
 
 
-def _pairs(hard: HardEvents) -> tuple[Tensor, Tensor, Tensor]:
+def _pairs(hard: ListedEvents) -> tuple[Tensor, Tensor, Tensor]:
     """Rows of all pairs, the harder one second, and their events."""
     event = torch.repeat_interleave(hard.counts)
     before = torch.arange(len(event)) - (hard.counts.cumsum(0) - hard.counts)[event]

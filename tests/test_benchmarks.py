@@ -337,7 +337,7 @@ def test_pairs_of_hard_particles_are_all_of_an_event():
     hard = load("hard")
     counts = [3, 0, 1, 4]
     nothing = torch.zeros(0)
-    events = hard.HardEvents(nothing, torch.tensor(counts), *(4 * [nothing]))
+    events = hard.ListedEvents(nothing, torch.tensor(counts), *(4 * [nothing]))
     one, other, event = hard._pairs(events)
     expected = [
         (start + i, start + j, k)

@@ -57,10 +57,12 @@ def calibrate(
     generator = Generator(network, bare_config, sampling, device)
     scores = [_scores(bare, batch) for batch in watched(generator.sample(n_events))]
     pt, eta = np.concatenate(scores).T
+    # Where all events are drawn as a whole, nothing is denoised, and nothing is to be set right.
+    calibrated = representation.calibrated(pt, eta) if len(pt) else bare
     folder.write_config(
         replace(
             config,
-            representation=representation.calibrated(pt, eta),
+            representation=calibrated,
             training=config.training | {"calibration_events": n_events},
             first_velocity=first,
         )

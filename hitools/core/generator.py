@@ -203,10 +203,10 @@ class Generator:
         """What the network says of particles that are nothing but noise yet.
 
         Returns:
-            Of events with particles that are not hard: what these are given, (n_events, n_given);
-            how many particles there are, (n_events,); what hard ones add to the sums, (n_events,
-            n_hard_sums); and
-            the mean of the others' velocities at t = 1, (n_events, features).
+            Of the events that have particles to be denoised: what these are given, (n_events,
+            n_given); how many particles there are in all, (n_events,); what the known ones add to
+            the sums, (n_events, n_hard_sums); and the mean of the velocities at t = 1, (n_events,
+            features).
         """
         index = np.arange(numbers.start, numbers.stop)
         events, _ = self.draw_vectors(index, np.zeros_like(index))
@@ -217,7 +217,9 @@ class Generator:
         def means(some: EventParticles) -> Tensor:
             return some.mean(self._network_velocity(some, self._noise(some), 1.0))
 
-        found = self._in_passes(means, all_of_them)
+        found = self._noise(all_of_them)  # of no events: none
+        if len(all_of_them):
+            found = self._in_passes(means, all_of_them)
         return all_of_them.given, all_of_them.counts, all_of_them.hard_sums, found
 
     def to_draw(self, index: IntArray, events: Float32Array, offsets: IntArray) -> EventParticles:

@@ -30,7 +30,10 @@ def real(oo):
 @pytest.fixture(params=[None, 2.0])
 def folder(real, tmp_path, request):
     """A model whose pT are too soft and whose eta lean to one side."""
-    scaling = Aligned.fit([real], hard_from=request.param, eta_max=2.5)
+    return folder_of(Aligned.fit([real], hard_from=request.param, eta_max=2.5), real, tmp_path)
+
+
+def folder_of(scaling, real, tmp_path):
     torch.manual_seed(1)
     model = RotaryNet(SIZES, scaling)
     with torch.no_grad():
@@ -128,3 +131,18 @@ def test_a_model_of_the_paper_s_kind_is_not_touched(tmp_path, real):
         )
     )
     assert not is_due(found, 300, trained=True)
+
+
+def test_where_all_events_are_drawn_as_a_whole_nothing_is_set_right(real, tmp_path):
+    below = int(real.n_particles.max()) + 1
+    few = real.take(np.flatnonzero(real.n_particles < 60))
+    scaling = Aligned.fit([few], hard_from=2.0, whole_below=below, eta_max=2.5)
+    folder = folder_of(scaling, few, tmp_path)
+    calibrate(folder, 100, CPU)
+    model, config = folder.read_model()
+    assert config.first_velocity is None
+    assert config.representation.generated is None
+    sample = next(
+        iter(Generator(model, config, Sampling(seed=5, **config.sampling), CPU).sample(1))
+    )
+    assert len(sample.particles) == int(sample.n_particles.sum()) > 0
