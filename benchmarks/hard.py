@@ -27,8 +27,8 @@ from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
 from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.features import FloatArray
-from hitools.core.nets.listed_events import ListedEvents
 from hitools.core.nets.layout import Layout
+from hitools.core.nets.listed_events import ListedEvents
 from hitools.core.nets.rotary_net import RotaryNet
 from hitools.core.shipped import find_model
 
