@@ -324,8 +324,8 @@ def test_a_branch_is_trained_alone_and_goes_on_after_kill_9(
     if branch == "vectors":
         assert term == ("event" if "vector_parts=0" in kind else "vectors")
     loss = {"particles": "particle", "vectors": term}.get(branch, branch)
-    # So few events tell next to nothing of hard particles but themselves.
-    of = "training" if branch == "hard" else "validation"
+    # So few events tell next to nothing of hard particles, or of small events, but themselves.
+    of = "training" if branch in ("hard", "whole") else "validation"
     # Where vectors are all that is denoised, the loss is theirs alone.
     past = lines[0] if loss == "event" and branch == "vectors" else earlier[-1]
     assert lines[-1][of][loss] < past[of][loss]

@@ -64,8 +64,8 @@ class Losses:
             that draw these first; None for others.
         vectors: minus the mean log-likelihood of event vectors, for networks that draw them by it;
             None for others.
-        whole: mean over events of minus the log-likelihood of all particles of those that are drawn
-            as a whole, for networks that do so; None for others.
+        whole: mean over events that are drawn as a whole of minus the log-likelihood of all their
+            particles, for networks that do so; None for others.
         sums: of networks that estimate what particles add to the sums of their event: mean over
             particles of the squared error of the estimates, and of their event's error as a whole.
     """
@@ -264,7 +264,8 @@ def _whole_loss(
         return None
     with torch.autocast(particles.device.type, enabled=False):
         log_likelihood = model.whole_log_likelihood(particles, events, layout)
-    return WeightedMean(-(weights * log_likelihood).sum(), weights.sum())
+    of_whole = weights * model.representation.is_whole(layout.n_particles)
+    return WeightedMean(-(weights * log_likelihood).sum(), of_whole.sum())
 
 
 def _vectors_loss(model: Network, events: Tensor, weights: Tensor) -> WeightedMean | None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hitools.core.aligned import Aligned, is_hard
 from hitools.core.batch import EventBatch
-from hitools.core.diffusion.objective import Losses, PsiLoss, losses
+from hitools.core.diffusion.objective import Losses, PsiLoss, Shown, losses
 from hitools.core.features import EVENT_INDEX, PARTICLE_INDEX
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.rotary_config import RotaryConfig
@@ -257,6 +257,40 @@ def test_hard_particles_are_in_no_loss_but_their_own(oo):
     with torch.no_grad():
         late = losses(model, z, x, offsets, weights, 0 * times, event_noise, 0 * noise, psi=psi)
     assert float(late.psi.value) < 0.01
+
+
+def test_events_that_are_drawn_as_a_whole_are_in_no_loss_but_their_own(oo):
+    """Neither their slices nor their particles; their likelihood is a mean over them alone."""
+    few = oo.take(np.flatnonzero(oo.n_particles > 0)[:30])
+    below = int(np.median(few.n_particles))
+    scaling = Aligned.fit([oo], hard_from=1.5, whole_below=below, eta_max=2.5)
+    model, z, x, offsets = rotary_batch(scaling, few)
+    whole = torch.from_numpy(few.n_particles < below)
+    assert 5 < whole.sum() < 25
+    of_whole = torch.repeat_interleave(whole, offsets.diff())
+    weights, times = torch.rand(30) + 0.5, torch.rand(30)
+    event_noise, noise = torch.randn(1, *z.shape), torch.randn(len(x), 4)
+
+    @torch.no_grad()
+    def found(coarse_noise: Tensor, particle_noise: Tensor, shown: Shown = "all") -> Losses:
+        batch = (z, x, offsets, weights, times, coarse_noise, particle_noise)
+        return losses(model, *batch, shown=shown)
+
+    one = found(event_noise, noise)
+    other = found(
+        torch.where(whole[None, :, None], 9.0, event_noise),
+        torch.where(of_whole[:, None], 9.0, noise),
+    )
+    for name in ("event", "particle"):
+        assert torch.equal(getattr(one, name).numerator, getattr(other, name).numerator)
+    with torch.no_grad():
+        layout = Layout.from_offsets(offsets, x.device)
+        each = model.whole_log_likelihood(x, z, layout)
+    expected = -(weights * each)[whole].sum() / weights[whole].sum()
+    torch.testing.assert_close(one.whole.value, expected)
+    alone = found(event_noise, noise, "whole")
+    torch.testing.assert_close(alone.whole.value, expected)
+    assert (alone.event, alone.particle, alone.hard, alone.vectors) == (None,) * 4
 
 
 @pytest.mark.parametrize("evenness", [0.5, 1.0])
