@@ -6,7 +6,8 @@ A classifier that sees events of all sizes finds what is most of the difference,
 is plainly wrong in the small ones. Here boosted trees judge each class of multiplicity alone: once
 by n_part and n_coll, once by the whole event vector, once by the shape of its particles.
 An AUC is of events that the trees did not see; 0.5 is chance, the error that of chance. Named are
-the features that tell most by themselves.
+the features that tell most by themselves. Balance is the mean cosine of the angle between particles
+of an event that are more than 1.5 apart in eta: momenta across the beam add up to nothing.
 """
 
 import argparse
@@ -139,6 +140,18 @@ def auc(real: FloatArray, drawn: FloatArray) -> float:
     return float(roc_auc_score(np.repeat([0, 1], n - half), said))
 
 
+def balance(real: Events, drawn: Events) -> dict[str, float]:
+    """Mean over events of the cosine of far pairs: real, drawn, and error of the difference."""
+    column = real.names.index("cos of far pairs")
+    values = [one.shapes[:, column] for one in (real, drawn)]
+    errors = [one.std() / np.sqrt(len(one)) for one in values]
+    return {
+        "real": float(values[0].mean()),
+        "drawn": float(values[1].mean()),
+        "error": float(np.hypot(*errors)),
+    }
+
+
 def row(real: Events, drawn: Events) -> dict[str, Any]:
     """The three AUC of a class, and the features of vectors and particles that tell most."""
     geometry = [EVENT_INDEX[name] for name in ("n_part", "n_coll")]
@@ -155,6 +168,7 @@ def row(real: Events, drawn: Events) -> dict[str, Any]:
         "event vector": auc(*vectors),
         "particles": auc(*shapes),
         "error": float(np.sqrt(1 / (6 * (n - n // 2)))),
+        "balance": balance(real, drawn),
         "telling": dict(sorted(single.items(), key=lambda pair: -pair[1])[:N_NAMED]),
     }
 
@@ -183,11 +197,13 @@ def main() -> None:
         print(json.dumps(table, indent=1))
         return
     columns = ("n_part, n_coll", "event vector", "particles")
-    print(f"{'particles':14}{'events':>8}", *(f"{name:>15}" for name in (*columns, "error")))
+    heads = (f"{name:>15}" for name in (*columns, "error"))
+    print(f"{'particles':14}{'events':>8}", *heads, f"{'balance: real, drawn':>32}")
     for name, of in table.items():
         said = ", ".join(f"{feature} {value:.3f}" for feature, value in of["telling"].items())
         cells = (f"{of[column]:15.3f}" for column in (*columns, "error"))
-        print(f"{name:14}{of['events']:8,}", *cells, "", said)
+        far = "{real:12.4f}{drawn:10.4f} +- {error:.4f}".format(**of["balance"])
+        print(f"{name:14}{of['events']:8,}", *cells, far, "", said)
 
 
 if __name__ == "__main__":

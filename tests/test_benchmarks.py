@@ -295,12 +295,15 @@ def test_impossible_collisions_are_told_by_size():
         more = rng.random(n) < share
         vectors[:, by_size.EVENT_INDEX["n_part"]] = n_part
         vectors[:, by_size.EVENT_INDEX["n_coll"]] = n_part - 1 + more
-        return by_size.Events(vectors, rng.normal(size=(n, 2)), ("one", "other"))
+        return by_size.Events(vectors, rng.normal(size=(n, 2)), ("one", "cos of far pairs"))
 
     real, same, wrong = events(4000, 0), events(4000, 0), events(4000, 0.2)
     right = by_size.row(real, same)
     for name in ("n_part, n_coll", "event vector", "particles"):
         assert abs(right[name] - 0.5) < 4 * right["error"]
+    far = right["balance"]
+    assert far["error"] == pytest.approx(np.sqrt(2 / 4000), rel=0.1)
+    assert 0 < abs(far["drawn"] - far["real"]) < 4 * far["error"]
     found = by_size.row(real, wrong)
     assert found["n_part, n_coll"] > 0.5 + 6 * found["error"]
     assert abs(found["particles"] - 0.5) < 4 * found["error"]
@@ -319,7 +322,10 @@ def test_hard_particles_that_a_model_says_wrong_are_noticed(oo_path):
     network = hard.drawing_hard("oo-5360")
     n = 100
     pairs, costs = hard.of_file(network, str(oo_path), n)
-    assert len(costs) == n
+    with Concatenation((str(oo_path),)) as batches:
+        counts = np.concatenate([batch.n_particles for batch in batches])
+    drawn_so = counts[counts > 0][:n] >= network.representation.whole_below
+    assert len(costs) == drawn_so.sum() > n / 4
     right = hard.rows(pairs)
     assert len(right) == 2 * (len(hard.DISTANCES) - 1)
     for name, row in right.items():
