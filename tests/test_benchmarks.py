@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from hitools.core.format.concatenation import Concatenation
 from hitools.core.format.meta import EventMeta, Selection
 from hitools.core.format.writer import open_writer
 from tests.conftest import script
