@@ -357,7 +357,7 @@ def test_an_event_branch_of_other_sizes_begins_anew_and_particles_stay(run, tmp_
     )
     assert any(key.startswith("slices.blocks.0.tell") for key in after.keys() - before.keys())
     same = {key for key in before.keys() & after.keys() if before[key].equal(after[key])}
-    drawn_before = ("event", "slices", "hard")
+    drawn_before = ("event", "slices", "hard", "whole")
     particles = {key for key in before if key.partition(".")[0] not in drawn_before}
     assert particles <= same
     assert not any(key.startswith("event.") for key in same)
@@ -369,6 +369,22 @@ def test_an_event_branch_of_other_sizes_begins_anew_and_particles_stay(run, tmp_
     refused = run(*words, "--slice-harmonics", "3,3")
     assert_one_line_error(refused, "--slice-harmonics: a model to start from keeps", "3,2")
     assert not (tmp_path / "third/config.json").exists()
+
+
+def test_small_events_can_be_drawn_as_a_whole_where_a_model_did_not(run, tmp_path, more_events):
+    first = run("hi-train", more_events, "-o", "first", *ROTARY, "--net", "whole_width=0")
+    assert first.returncode == 0, first.stderr
+    words = ("hi-train", more_events, *ROTARY, "--init", "first", "--branch", "whole")
+    assert_one_line_error(run(*words, "-o", "none"), "--branch whole: this network draws no")
+    second = run(*words, "--scaling", "keep", "--net", "whole_width=8", "-o", "second")
+    assert second.returncode == 0, second.stderr
+    before, after = (
+        load_file(tmp_path / name / "model.safetensors") for name in ("first", "second")
+    )
+    assert all(before[key].equal(after[key]) for key in before)
+    assert {key.partition(".")[0] for key in after.keys() - before.keys()} == {"whole"}
+    result = run("hi-sample", "-m", "second", "-n", "20", "-o", "sample.h5")
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_model_is_trained_and_sampled_with_the_sums_that_were_asked_for(run, tmp_path, events):
