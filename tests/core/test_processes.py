@@ -1,0 +1,48 @@
+"""Several processes of Accelerate, real ones."""
+
+import subprocess
+import sys
+
+import pytest
+
+LAUNCH = (
+    *(
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--main_process_port",
+        "0",
+    ),
+    *("--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"),
+    *("--dynamo_backend", "no"),
+)
+THREADS_LEFT = """
+import os, sys
+import torch
+from hitools.core.processes import accelerated
+
+def native_threads():
+    tasks = "/proc/self/task"
+    return {open(f"{tasks}/{one}/comm").read().strip() for one in os.listdir(tasks)}
+
+with accelerated() as accelerator:
+    weight = torch.ones(3, requires_grad=True)
+    optimiser = torch.optim.AdamW([weight])  # imports more of torch, as a training does
+    (weight * 2).sum().backward()
+    total = accelerator.reduce(weight.grad, "sum")
+    optimiser.step()
+    within = native_threads()
+has_threads = ["pt_gloo_runloop" in found for found in (within, native_threads())]
+open(f"{sys.argv[1]}/{accelerator.process_index}", "w").write(f"{total.tolist()} {has_threads}")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_no_thread_of_the_group_outlives_it(tmp_path):
+    (tmp_path / "program.py").write_text(THREADS_LEFT)
+    command = [*LAUNCH, "program.py", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr.decode()
+    for process in "01":  # threads while they are together, none afterwards
+        assert (tmp_path / process).read_text() == "[4.0, 4.0, 4.0] [True, False]"
