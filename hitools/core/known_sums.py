@@ -18,6 +18,9 @@ from hitools.core.slices import N_SLICES, N_WEIGHTS, SliceSums
 N_ETA: Final = N_SLICES + 2
 """Factors of eta: how much of a particle is in each slice, its eta, and 1."""
 
+N_BALANCE: Final = 2
+"""Sums of pT cos phi and pT sin phi, from psi_2: all particles of a collision add up to 0."""
+
 N_WHOLE: Final = 6
 """Sums that the event vector tells: n, sum pT, Q_x and Q_y from psi_2, eta, phi."""
 
@@ -59,17 +62,32 @@ class KnownSums:
         of_slice, q = self.slices.scales, self.slices.q_column
         return (*of_slice[:2], *of_slice[q : q + 2], 1.0, 1.0)
 
+    @property
+    def _balance_column(self) -> int:
+        """The first column of pT times the first wave among the sums of a slice."""
+        return N_WEIGHTS + 2 * self.slices.vectors.index(("pt", 1))
+
+    @property
+    def balance_scale(self) -> float:
+        """A typical contribution of a particle to the sums of_balance."""
+        return self.slices.scales[self._balance_column]
+
     def __len__(self) -> int:
         """Number of sums."""
         return self.slices.n_features + 2
 
+    def _over_slices(self, values: Tensor) -> Tensor:
+        return values[:, : self.slices.n_features].unflatten(1, (N_SLICES, -1)).sum(1)
+
     def of_whole(self, values: Tensor) -> Tensor:
         """(n, N_WHOLE) sums over all slices of (n, len(self)): n, sum pT, Q, eta, phi."""
-        in_slices = values[:, : self.slices.n_features].unflatten(1, (N_SLICES, -1)).sum(1)
-        q = self.slices.q_column
-        return torch.cat(
-            [in_slices[:, :2], in_slices[:, q : q + 2], values[:, self.slices.n_features :]], dim=1
-        )
+        sums, q = self._over_slices(values), self.slices.q_column
+        return torch.cat([sums[:, :2], sums[:, q : q + 2], values[:, self.slices.n_features :]], 1)
+
+    def of_balance(self, values: Tensor) -> Tensor:
+        """(n, N_BALANCE) sums over all slices of (n, len(self)): pT cos phi, pT sin phi."""
+        first = self._balance_column
+        return self._over_slices(values)[:, first : first + N_BALANCE]
 
     def contributions(self, eta: Tensor, pt: Tensor, phi: Tensor) -> Tensor:
         """What particles with these factors add to each sum, in units of scales.

@@ -341,6 +341,7 @@ class ListBranch(nn.Module, ABC):
         lean: Tensor,
         partners: Tensor,
         exists: Tensor,
+        recoil: Tensor | None = None,
         free: Tensor | None = None,
         window: tuple[Tensor, Tensor] | None = None,
     ) -> Places:
@@ -351,6 +352,7 @@ class ListBranch(nn.Module, ABC):
             lean: (n, 2) towards Q.
             partners: (n, m, 3) harder particles of the same events.
             exists: (n, m) which of them there are.
+            recoil: (n, 2) added to the first wave in all cells, where there is one.
             free: (n, k, 5) of other parts: logit, eta, logarithm of its width, phi, that of phi.
             window: of the score of eta, see Places.
         """
@@ -370,7 +372,10 @@ class ListBranch(nn.Module, ABC):
                 for part, more in zip(parts, free.unbind(2), strict=True)
             ]
         near_logit, eta, log_eta_width, phi, log_phi_width = parts
-        cell_logit = self._cells(said, lean, self.bend_out(pair), partners[row, which], row)
+        leaning = functional.pad(self.leaning * lean, (3, 2 * CELL_HARMONICS - 4))
+        if recoil is not None:
+            leaning = leaning + functional.pad(recoil, (1, 2 * CELL_HARMONICS - 2))
+        cell_logit = self._cells(said, leaning, self.bend_out(pair), partners[row, which], row)
         return Places(
             torch.cat([near_logit, cell_logit.flatten(1)], dim=1).log_softmax(1),
             eta,
@@ -383,13 +388,13 @@ class ListBranch(nn.Module, ABC):
         )
 
     def _cells(
-        self, said: Tensor, lean: Tensor, bends: Tensor, partners: Tensor, row: Tensor
+        self, said: Tensor, leaning: Tensor, bends: Tensor, partners: Tensor, row: Tensor
     ) -> Tensor:
         """(n, cells of eta, cells of phi) logarithms of shares.
 
         Args:
             said: (n, width) of the particles whose places are asked for.
-            lean: (n, 2) towards Q, of these.
+            leaning: (n, 1 + 2 * CELL_HARMONICS) waves of all of their cells.
             bends: (n_pairs, N_DISTANCES * (1 + CELL_HARMONICS)) what each harder particle adds,
                 by distance in eta: evenly in phi, and waves with a crest or a trough where it is.
             partners: (n_pairs, 3) the harder particles.
@@ -406,8 +411,6 @@ class ListBranch(nn.Module, ABC):
         ]
         bent = torch.stack([even, *waves], dim=2)
         field = self.cells_out(said).unflatten(1, (len(CELL_ETAS), -1)).index_add(0, row, bent)
-        # Columns of Q's harmonic, in cos and sin.
-        leaning = functional.pad(self.leaning * lean, (3, 2 * CELL_HARMONICS - 4))
         field = field + leaning[:, None]
         turns = _turns(cell_phis(said))
         shape = torch.stack([turns.cos(), turns.sin()], dim=2).flatten(1)

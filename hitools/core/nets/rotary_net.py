@@ -18,7 +18,7 @@ from torch.nn import functional
 from hitools.core.aligned import CIRCLE, N_LEFT, Aligned, is_hard
 from hitools.core.diffusion.schedule import alpha_sigma
 from hitools.core.features import COUNT_COLUMNS
-from hitools.core.known_sums import N_WHOLE
+from hitools.core.known_sums import N_BALANCE, N_WHOLE
 from hitools.core.nets.fields import fields, n_fields
 from hitools.core.nets.hard_branch import HardBranch
 from hitools.core.nets.layers import Dense
@@ -136,7 +136,8 @@ class RotaryNet(nn.Module):
             self.hard = HardBranch(N_ORIENTED, N_WHOLE, config.hard_width, representation.hard_from)
         self.whole: WholeBranch | None = None
         if representation.whole_below:
-            self.whole = WholeBranch(representation, N_ORIENTED, N_WHOLE, config.whole_width)
+            n_sums = N_WHOLE + N_BALANCE
+            self.whole = WholeBranch(representation, N_ORIENTED, n_sums, config.whole_width)
         self.event: ScoresBranch | VectorBranch
         if config.vector_parts:
             counts = {
@@ -212,7 +213,7 @@ class RotaryNet(nn.Module):
         """(n_events,) the same of all particles of events drawn as a whole; 0 of the others."""
         assert self.whole is not None
         some = self.representation.is_whole(layout.n_particles)
-        listed = self._listed_events(x, events, layout, some)
+        listed = self._listed_events(x, events, layout, some, balanced=True)
         return self._log_likelihood(self.whole, listed, layout)
 
     def hard_events(self, x: Tensor, events: Tensor, layout: Layout) -> tuple[Tensor, ListedEvents]:
@@ -235,7 +236,7 @@ class RotaryNet(nn.Module):
         return found.index_copy(0, index, branch.log_likelihood(events))
 
     def _listed_events(
-        self, x: Tensor, events: Tensor, layout: Layout, some: Tensor
+        self, x: Tensor, events: Tensor, layout: Layout, some: Tensor, *, balanced: bool = False
     ) -> tuple[Tensor, ListedEvents]:
         """Numbers of the (n_events,) events that some tells, and their listed particles."""
         index = some.nonzero()[:, 0]
@@ -250,11 +251,22 @@ class RotaryNet(nn.Module):
             counts=torch.bincount(event, minlength=len(events))[index],
             n_particles=n_particles,
             known=self._oriented(events)[index],
-            totals=self.representation.whole_totals(events[index], n_particles),
-            added=self.representation.known.of_whole(
-                self.representation.contributions(x, turn[event])
-            ),
+            totals=self._totals(events[index], n_particles, balanced=balanced),
+            added=self._added(x, turn[event], balanced=balanced),
         )
+
+    def _totals(self, events: Tensor, n_particles: Tensor, *, balanced: bool) -> Tensor:
+        """(n_events, n_sums) what all particles add up to."""
+        totals = self.representation.whole_totals(events, n_particles)
+        return functional.pad(totals, (0, N_BALANCE)) if balanced else totals
+
+    def _added(self, x: Tensor, turn: Tensor, *, balanced: bool) -> Tensor:
+        """(n, n_sums) what each of (n, 5) particles adds."""
+        known = self.representation.known
+        added = self.representation.contributions(x, turn)
+        if not balanced:
+            return known.of_whole(added)
+        return torch.cat([known.of_whole(added), known.of_balance(added)], dim=1)
 
     def draw_hard(
         self, events: Tensor, n_particles: Tensor, noise: Callable[[Tensor, int], Tensor]
@@ -291,6 +303,7 @@ class RotaryNet(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Of the events of these numbers; see draw_hard."""
         turn = self.representation.turn_of(events)[index]
+        balanced = branch is self.whole
 
         def in_model_space(particles: Tensor) -> Tensor:
             score, eta, phi = particles.unbind(1)
@@ -299,12 +312,10 @@ class RotaryNet(nn.Module):
 
         particles, counts = branch.draw(
             self._oriented(events)[index],
-            self.representation.whole_totals(events[index], n_particles[index]),
+            self._totals(events[index], n_particles[index], balanced=balanced),
             n_particles[index],
             lambda some, rank: noise(index[some], rank),
-            lambda some, event: self.representation.known.of_whole(
-                self.representation.contributions(in_model_space(some), turn[event])
-            ),
+            lambda some, event: self._added(in_model_space(some), turn[event], balanced=balanced),
         )
         return in_model_space(particles), counts
 

@@ -12,6 +12,8 @@ which says how near to it the particle is:
 - Q misses q, and all others together can add at most the pT r that they have: a particle of pT p is
   where (p^2 + q^2 - r^2) / 2 p q is at most the cosine of twice the angle to q. Its bounds, either
   side of q's direction and opposite, are centres of laws in phi;
+- momentum across the beam is balanced in a collision, though not inside a selection: what the
+  particles that are there leave to balance leans the law of phi, by a factor that is learnt;
 - eta has to leave to each of the others one inside the selection: places beyond that are none.
 """
 
@@ -24,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hitools.core.aligned import Aligned
+from hitools.core.known_sums import N_BALANCE, N_WHOLE
 from hitools.core.nets.hard_laws import ONE_TURN, Places, rank_of_score, turned
 from hitools.core.nets.layers import Dense
 from hitools.core.nets.mixtures import LOG_WIDTHS, NormalMixture
@@ -49,11 +52,11 @@ LEAST_WIDTH: Final = 0.02
 
 N_FREE: Final = len(SIDES) * len(FREE_WIDTHS)
 
-N_TOLD: Final = 15
+N_TOLD: Final = 21
 """Columns of _Missing.columns."""
 
 N_OF_SCORE: Final = 2
-N_OF_PLACE: Final = 9
+N_OF_PLACE: Final = 11
 
 FARTHEST: Final = 6.0
 """Of scores and places that the network is told."""
@@ -93,6 +96,7 @@ class WholeBranch(ListBranch):
         super().__init__(n_known, n_sums, width, -math.inf, width // 2, inputs)
         self.representation = representation
         self.place_second = Dense(width, width)
+        self.recoiling = nn.Parameter(torch.zeros(()))
         self.free_out = Dense(width, 5 * N_FREE)
         self.free_out.weight.data.mul_(0.1)
         with torch.no_grad():
@@ -128,6 +132,7 @@ class WholeBranch(ListBranch):
         cosine = ((pt.square() + missing.q.square() - rest.square()) / product).clamp(-1, 1)
         bound = torch.acos(cosine.clamp(-1 + _TINY, 1 - _TINY)) / 2
         lean = self.lean(scores, before.missing, LEAN_FROM)
+        recoil = missing.recoil(pt)
         turn = torch.atan2(before.known[:, -1], before.known[:, -2])
         both = torch.stack([missing.psi, missing.psi + math.pi], dim=1) + turn[:, None]
         off = turned(both) - missing.phi[:, None]
@@ -144,13 +149,20 @@ class WholeBranch(ListBranch):
             lean,
             missing.columns,
             torch.stack(of_pt, dim=1),
+            recoil,
             off / math.pi,
             torch.exp(-(off / NEAR_PHI).square() / 2),
         ]
         said = functional.silu(self.place_hidden(torch.cat(inputs, dim=1)))
         said = said + functional.silu(self.place_second(said))
         return self._mixture(
-            said, lean, partners, exists, self._free(said, missing, bound), self._window(missing)
+            said,
+            lean,
+            partners,
+            exists,
+            self.recoiling * recoil,
+            self._free(said, missing, bound),
+            self._window(missing),
         )
 
     def _pt(self, scores: Tensor) -> Tensor:
@@ -195,6 +207,7 @@ class _Missing:
         psi: (n,) half of its direction.
         sum_eta: (n,).
         phi: (n,) mean of the laboratory's azimuths.
+        balance: (n, 2) momentum across the beam that those left would have if all added up to 0.
         pt_score: (n,) of the mean pT of the particles left.
         eta_score: (n,) of their mean eta.
         columns: (n, N_TOLD) for the network.
@@ -206,14 +219,24 @@ class _Missing:
     psi: Tensor
     sum_eta: Tensor
     phi: Tensor
+    balance: Tensor
     pt_score: Tensor
     eta_score: Tensor
     columns: Tensor
 
+    def recoil(self, pt: Tensor) -> Tensor:
+        """(n, 2) how a particle of this pT, (n,), leans to balance: shorter than 1."""
+        share = self.balance * (pt / self.n.clamp(min=1))[:, None]
+        return share / (1 + share.norm(dim=1, keepdim=True))
+
     @classmethod
     def of(cls, representation: Aligned, missing: Tensor) -> "_Missing":
-        """From (n, n_sums)."""
-        n, sum_pt, q_x, q_y, sum_eta, sum_phi = representation.plain_sums(missing.float()).unbind(1)
+        """From (n, N_WHOLE + N_BALANCE)."""
+        sums, balance = missing.float().split([N_WHOLE, N_BALANCE], dim=1)
+        n, sum_pt, q_x, q_y, sum_eta, sum_phi = representation.plain_sums(sums).unbind(1)
+        balance = balance * representation.known.balance_scale
+        length = balance.norm(dim=1)
+        direction = balance / length.clamp(min=_TINY)[:, None]
         n = n.round().clamp(min=0)
         some = n.clamp(min=1)
         mean_pt = (sum_pt / some * representation.slices.pt_unit).clamp(min=_LEAST_PT)
@@ -240,6 +263,10 @@ class _Missing:
             q.clamp(min=_LEAST_PT).log(),
             q_x / some,
             q_y / some,
+            (length / some.sqrt()).asinh(),
+            (length / sum_pt.clamp(min=_LEAST_PT)).clamp(max=3),
+            *direction.unbind(1),
+            *(balance / some.sqrt()[:, None]).asinh().unbind(1),
         ]
         told = torch.stack(columns, dim=1)
-        return cls(n, sum_pt, q, psi, sum_eta, phi, pt_score, eta_score, told)
+        return cls(n, sum_pt, q, psi, sum_eta, phi, balance, pt_score, eta_score, told)

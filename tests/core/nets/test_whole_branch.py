@@ -11,6 +11,7 @@ from scipy import stats
 from hitools.core.aligned import CIRCLE, Aligned, is_hard
 from hitools.core.batch import EventBatch
 from hitools.core.features import GEOMETRY_COLUMNS, features
+from hitools.core.known_sums import N_WHOLE
 from hitools.core.nets import mixtures, particle_lists
 from hitools.core.nets.hard_laws import turned
 from hitools.core.nets.layout import Layout
@@ -76,7 +77,8 @@ def encoded(scaling: Aligned, batch: EventBatch):
 
 def listed(model: RotaryNet, batch: EventBatch) -> ListedEvents:
     z, x, layout = encoded(model.representation, batch)
-    return model._listed_events(x, z, layout, torch.ones(len(batch), dtype=torch.bool))[1]
+    every = torch.ones(len(batch), dtype=torch.bool)
+    return model._listed_events(x, z, layout, every, balanced=True)[1]
 
 
 def drawn(model: RotaryNet, batch: EventBatch, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,6 +125,29 @@ def test_the_last_particle_is_where_the_sums_of_its_event_say(scaling, oo):
     assert turned(2 * (missing.psi - phi)).abs().max() < 1e-3
     turn = torch.atan2(events.known[:, -1], events.known[:, -2])
     assert turned(missing.phi - phi - turn).abs().max() < 1e-3
+    # The sums of this particle alone: what is left to balance is its own momentum.
+    pt = scaling.pt.decode(score).exp() / scaling.slices.pt_unit
+    along = torch.stack([pt * phi.cos(), pt * phi.sin()], dim=1)
+    torch.testing.assert_close(missing.balance[inside], along[inside], atol=2e-3, rtol=2e-3)
+    assert not events.totals[:, N_WHOLE:].any()  # of all particles of a collision: 0
+
+
+def test_recoil_leans_events_towards_balance(scaling, oo):
+    """The same events, the factor of recoil up and down: |sum of pT vectors| falls and rises."""
+    model = network(scaling, size=0.0)
+    batch = small_events(oo, 2000, 4)
+    lengths = []
+    for factor in (3.0, 0.0, -3.0):
+        with torch.no_grad():
+            model.whole.recoiling.fill_(factor)
+        found, counts = drawn(model, batch)
+        pt = scaling.pt.decode(found[:, 0]).exp().numpy()
+        phi = np.arctan2(found[:, 3].numpy(), found[:, 2].numpy())
+        event = np.repeat(np.arange(len(batch)), counts.numpy())
+        sums = [np.bincount(event, pt * wave(phi)) for wave in (np.cos, np.sin)]
+        lengths.append(np.hypot(*sums).mean())
+    assert lengths[0] < 0.9 * lengths[1]
+    assert lengths[2] > 1.1 * lengths[1]
 
 
 def test_of_two_particles_phi_is_one_of_the_bounds(scaling, oo):
