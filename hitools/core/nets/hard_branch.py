@@ -40,4 +40,4 @@ class HardBranch(ListBranch):
         lean = self.lean(scores, before.missing, self.threshold)
         inputs = torch.cat([before.state, scores[:, None], lean], dim=1)
         said = functional.silu(self.place_hidden(inputs))
-        return self._mixture(said, lean, partners, exists)
+        return self._mixture(said, self.leaning_to(lean), partners, exists)

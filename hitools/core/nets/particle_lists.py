@@ -338,10 +338,10 @@ class ListBranch(nn.Module, ABC):
     def _mixture(
         self,
         said: Tensor,
-        lean: Tensor,
+        leaning: Tensor,
         partners: Tensor,
         exists: Tensor,
-        recoil: Tensor | None = None,
+        tilt: Tensor | None = None,
         free: Tensor | None = None,
         window: tuple[Tensor, Tensor] | None = None,
     ) -> Places:
@@ -349,10 +349,10 @@ class ListBranch(nn.Module, ABC):
 
         Args:
             said: (n, width) of the particles whose places are asked for.
-            lean: (n, 2) towards Q.
+            leaning: (n, 1 + 2 * CELL_HARMONICS) waves of all cells, see leaning_to.
             partners: (n, m, 3) harder particles of the same events.
             exists: (n, m) which of them there are.
-            recoil: (n, 2) added to the first wave in all cells, where there is one.
+            tilt: (n, N_CELL_PHIS) logarithms by which cells of all etas are more or less likely.
             free: (n, k, 5) of other parts: logit, eta, logarithm of its width, phi, that of phi.
             window: of the score of eta, see Places.
         """
@@ -372,10 +372,9 @@ class ListBranch(nn.Module, ABC):
                 for part, more in zip(parts, free.unbind(2), strict=True)
             ]
         near_logit, eta, log_eta_width, phi, log_phi_width = parts
-        leaning = functional.pad(self.leaning * lean, (3, 2 * CELL_HARMONICS - 4))
-        if recoil is not None:
-            leaning = leaning + functional.pad(recoil, (1, 2 * CELL_HARMONICS - 2))
         cell_logit = self._cells(said, leaning, self.bend_out(pair), partners[row, which], row)
+        if tilt is not None:
+            cell_logit = cell_logit + tilt[:, None]
         return Places(
             torch.cat([near_logit, cell_logit.flatten(1)], dim=1).log_softmax(1),
             eta,
@@ -386,6 +385,10 @@ class ListBranch(nn.Module, ABC):
             window,
             TURNS if self.log_phi_widths[1] > math.log(ONE_TURN) else 1,
         )
+
+    def leaning_to(self, lean: Tensor) -> Tensor:
+        """(n, 1 + 2 * CELL_HARMONICS) waves of cells that lean (n, 2) towards Q."""
+        return functional.pad(self.leaning * lean, (3, 2 * CELL_HARMONICS - 4))
 
     def _cells(
         self, said: Tensor, leaning: Tensor, bends: Tensor, partners: Tensor, row: Tensor

@@ -13,7 +13,9 @@ which says how near to it the particle is:
   where (p^2 + q^2 - r^2) / 2 p q is at most the cosine of twice the angle to q. Its bounds, either
   side of q's direction and opposite, are centres of laws in phi;
 - momentum across the beam is balanced in a collision, though not inside a selection: what the
-  particles that are there leave to balance leans the law of phi, by a factor that is learnt;
+  particles that are there leave to balance leans the law of phi, by an amount that is learnt;
+- mean phi of those left, which has a seam at pi in the laboratory, tilts it exponentially from one
+  side of the seam to the other: waves would meet it by pushing all particles to one side;
 - eta has to leave to each of the others one inside the selection: places beyond that are none.
 """
 
@@ -27,10 +29,17 @@ from torch.nn import functional
 
 from hitools.core.aligned import Aligned
 from hitools.core.known_sums import N_BALANCE, N_WHOLE
-from hitools.core.nets.hard_laws import ONE_TURN, Places, rank_of_score, turned
+from hitools.core.nets.hard_laws import (
+    ONE_TURN,
+    Places,
+    cell_phis,
+    rank_of_score,
+    turned,
+)
 from hitools.core.nets.layers import Dense
 from hitools.core.nets.mixtures import LOG_WIDTHS, NormalMixture
 from hitools.core.nets.particle_lists import (
+    CELL_HARMONICS,
     HIGHEST,
     N_SCORE_PARTS,
     Before,
@@ -70,6 +79,9 @@ SLACK: Final = 0.005
 NEAR_PHI: Final = 0.3
 """How near a particle's azimuth has to be to the one that mean phi asks for, roughly."""
 
+MOST_TILTED: Final = 0.9
+"""Of mean phi over pi, where it is met by a law of single azimuths."""
+
 _LEAST_WINDOW: Final = 1e-3
 """In the score of eta."""
 
@@ -96,10 +108,12 @@ class WholeBranch(ListBranch):
         super().__init__(n_known, n_sums, width, -math.inf, width // 2, inputs)
         self.representation = representation
         self.place_second = Dense(width, width)
-        self.recoiling = nn.Parameter(torch.zeros(()))
+        self.amounts_out = Dense(width, 2)
         self.free_out = Dense(width, 5 * N_FREE)
         self.free_out.weight.data.mul_(0.1)
         with torch.no_grad():
+            nn.init.zeros_(self.amounts_out.weight)
+            self.amounts_out.bias.copy_(torch.tensor([0.0, 1.0]))
             nn.init.zeros_(self.free_out.bias)
             free = self.free_out.bias.view(len(SIDES), len(FREE_WIDTHS), 5)
             free[..., 0] = -3.0
@@ -155,12 +169,14 @@ class WholeBranch(ListBranch):
         ]
         said = functional.silu(self.place_hidden(torch.cat(inputs, dim=1)))
         said = said + functional.silu(self.place_second(said))
+        of_recoil, of_tilt = self.amounts_out(said)[:, :, None].unbind(1)
+        recoiling = functional.pad(of_recoil * recoil, (1, 2 * CELL_HARMONICS - 2))
         return self._mixture(
             said,
-            lean,
+            self.leaning_to(lean) + recoiling,
             partners,
             exists,
-            self.recoiling * recoil,
+            of_tilt * missing.tilt(turned(cell_phis(said) + turn[:, None])),
             self._free(said, missing, bound),
             self._window(missing),
         )
@@ -228,6 +244,21 @@ class _Missing:
         """(n, 2) how a particle of this pT, (n,), leans to balance: shorter than 1."""
         share = self.balance * (pt / self.n.clamp(min=1))[:, None]
         return share / (1 + share.norm(dim=1, keepdim=True))
+
+    def tilt(self, phi: Tensor) -> Tensor:
+        """(n, k) logarithm of the law of an azimuth where even ones are to have the mean phi left.
+
+        An exponential law, whose slope follows from its mean (the inverse Langevin function, by
+        Cohen, Rheol. Acta 30 (1991) 270).
+
+        Args:
+            phi: (n, k) in the laboratory, between -pi and pi.
+        """
+        mean = (self.phi / math.pi).clamp(-MOST_TILTED, MOST_TILTED)[:, None]
+        slope = mean * (3 - mean.square()) / (1 - mean.square())
+        size = slope.abs().clamp(min=1e-2)
+        log_mean = size + torch.log1p(-torch.exp(-2 * size)) - (2 * size).log()  # of sinh(x) / x
+        return slope * phi / math.pi - log_mean
 
     @classmethod
     def of(cls, representation: Aligned, missing: Tensor) -> "_Missing":

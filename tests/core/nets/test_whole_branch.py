@@ -139,7 +139,7 @@ def test_recoil_leans_events_towards_balance(scaling, oo):
     lengths = []
     for factor in (3.0, 0.0, -3.0):
         with torch.no_grad():
-            model.whole.recoiling.fill_(factor)
+            model.whole.amounts_out.bias[0] = factor
         found, counts = drawn(model, batch)
         pt = scaling.pt.decode(found[:, 0]).exp().numpy()
         phi = np.arctan2(found[:, 3].numpy(), found[:, 2].numpy())
@@ -197,6 +197,36 @@ def test_each_particle_leaves_room_for_the_others(scaling, oo):
         mine = eta[end - counts[k] : end - 1]  # all but the last
         left = np.arange(len(mine), 0, -1)
         assert (np.abs(total[k] - np.cumsum(mine)) < 2.5 * left + 0.02).all()
+
+
+def test_tilted_azimuths_have_the_mean_that_is_left(scaling):
+    """By numerical integration of the law: that mean, and a total of 1."""
+    asked = np.array([-2.5, -1.0, -0.05, 0.0, 0.3, 1.7, 2.7])
+    blank = torch.zeros(len(asked), N_WHOLE + 2)
+    missing = replace(_Missing.of(scaling, blank), phi=torch.from_numpy(asked))
+    phi = (np.arange(20_000) + 0.5) / 20_000 * 2 * math.pi - math.pi
+    law = missing.tilt(torch.from_numpy(np.tile(phi, (len(asked), 1)))).exp().numpy()
+    np.testing.assert_allclose(law.mean(1), 1, atol=1e-4)
+    np.testing.assert_allclose((law * phi).mean(1), asked, atol=0.02 * math.pi)  # Cohen's: 5%
+
+
+def test_mean_phi_is_met_without_pushing_particles_to_one_side(scaling, oo):
+    """Of independent particles: a wave of phi would add to their momentum along y."""
+    model = network(scaling, size=0.0)
+    with torch.no_grad():
+        for parts in (
+            model.whole.partner_out.bias.view(-1, 3),
+            model.whole.free_out.bias.view(-1, 5),
+        ):
+            parts[:, 0] = -30  # cells alone
+    batch = small_events(oo, 2000, 16)
+    z, _, layout = encoded(scaling, batch)
+    found, _ = drawn(model, batch)
+    phi = torch.atan2(found[:, 3], found[:, 2]) + layout.spread(scaling.turn_of(z))
+    event, n = layout.event_of_particle.numpy(), layout.n_particles.numpy()
+    mean = np.bincount(event, turned(phi)) / n
+    assert np.corrcoef(mean, batch.event("mean_phi"))[0, 1] > 0.9
+    assert 2 * (np.bincount(event, phi.sin()) ** 2).sum() / n.sum() == pytest.approx(1, abs=0.15)
 
 
 @pytest.mark.parametrize(("left", "right"), [(-0.5, 1.0), (3.0, 3.5), (-9.0, -6.0), (-2.0, 8.0)])
