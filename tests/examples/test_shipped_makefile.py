@@ -29,7 +29,7 @@ def lines(tmp_path_factory):
 
 def test_each_line_is_understood_by_its_command(lines):
     commands = [line for line in lines if line[0].startswith("hi-")]
-    assert [line[0] for line in commands].count("hi-train") == 11
+    assert [line[0] for line in commands].count("hi-train") == 12
     for name, *words in commands:
         main = import_module(f"hitools.cmd.{name.removeprefix('hi-')}").main
         main.make_context(name, words)  # raises for an option or a value that it does not have
