@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from hitools.core import below
 from hitools.core.batch import EventBatch
@@ -35,7 +36,7 @@ from hitools.core.features import (
     IntArray,
     wrap_angle,
 )
-from hitools.core.known_sums import KnownSums
+from hitools.core.known_sums import N_BALANCE, KnownSums
 from hitools.core.quantiles import ConditionalMap, QuantileMap
 from hitools.core.scaling import Mended
 from hitools.core.slices import Slices, SliceSums, shares
@@ -420,6 +421,13 @@ class Aligned:
         length = torch.hypot(rows.pop("q_along"), rows.pop("q_across"))
         return torch.stack([*rows.values(), length], dim=1)
 
+    def turning(self, z: Tensor) -> Tensor:
+        """(n_events, 7): those that stay when an event is turned: mean_phi knows the laboratory."""
+        names = [name for name in EVENT_SCORES if name not in ("q_along", "q_across")]
+        at = names.index("mean_phi")
+        condition = self.condition(z)
+        return torch.cat([condition[:, :at], condition[:, at + 1 :]], dim=1)
+
     @cached_property
     def known(self) -> KnownSums:
         """Sums over particles that are known of an event."""
@@ -492,9 +500,14 @@ class Aligned:
         columns = [n, sum_pt, q, torch.zeros_like(q), eta, phi]
         return torch.stack(columns, dim=1) / z.new_tensor(self.known.whole_scales)
 
+    def turning_totals(self, z: Tensor, n_particles: Tensor) -> Tensor:
+        """The same of KnownSums.of_turning, (n_events, N_TURNING): momenta add up to 0."""
+        return functional.pad(self.whole_totals(z, n_particles)[:, :-1], (0, N_BALANCE))
+
     def plain_sums(self, totals: Tensor) -> Tensor:
-        """What (n, N_WHOLE) whole_totals stand for: n, sum pT and Q in pt_unit, eta, phi."""
-        units = [*self.known.whole_scales[:4], self.eta_scale, _UNIFORM_STD]
+        """What (n, N_TURNING) turning_totals stand for: n, sum pT, Q in pt_unit, eta, momenta."""
+        units = list(self.known.turning_scales)
+        units[4] *= self.eta_scale
         return totals * totals.new_tensor(units)
 
     def totals(self, z: Tensor, n_particles: Tensor, of_hard: Tensor) -> Tensor:

@@ -18,11 +18,14 @@ from hitools.core.slices import N_SLICES, N_WEIGHTS, SliceSums
 N_ETA: Final = N_SLICES + 2
 """Factors of eta: how much of a particle is in each slice, its eta, and 1."""
 
+N_WHOLE: Final = 6
+"""Sums that the event vector tells: n, sum pT, Q_x and Q_y from psi_2, eta, phi."""
+
 N_BALANCE: Final = 2
 """Sums of pT cos phi and pT sin phi, from psi_2: all particles of a collision add up to 0."""
 
-N_WHOLE: Final = 6
-"""Sums that the event vector tells: n, sum pT, Q_x and Q_y from psi_2, eta, phi."""
+N_TURNING: Final = N_WHOLE - 1 + N_BALANCE
+"""Sums that turn with their event: those of N_WHOLE but phi, and of N_BALANCE."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,10 @@ class KnownSums:
         return N_WEIGHTS + 2 * self.slices.vectors.index(("pt", 1))
 
     @property
-    def balance_scale(self) -> float:
-        """A typical contribution of a particle to the sums of_balance."""
-        return self.slices.scales[self._balance_column]
+    def turning_scales(self) -> tuple[float, ...]:
+        """The same for the sums of_turning, but for that of eta."""
+        first = self._balance_column
+        return (*self.whole_scales[:-1], *self.slices.scales[first : first + N_BALANCE])
 
     def __len__(self) -> int:
         """Number of sums."""
@@ -84,10 +88,11 @@ class KnownSums:
         sums, q = self._over_slices(values), self.slices.q_column
         return torch.cat([sums[:, :2], sums[:, q : q + 2], values[:, self.slices.n_features :]], 1)
 
-    def of_balance(self, values: Tensor) -> Tensor:
-        """(n, N_BALANCE) sums over all slices of (n, len(self)): pT cos phi, pT sin phi."""
+    def of_turning(self, values: Tensor) -> Tensor:
+        """(n, N_TURNING) likewise: n, sum pT, Q, eta, pT cos phi, pT sin phi."""
         first = self._balance_column
-        return self._over_slices(values)[:, first : first + N_BALANCE]
+        balance = self._over_slices(values)[:, first : first + N_BALANCE]
+        return torch.cat([self.of_whole(values)[:, :-1], balance], dim=1)
 
     def contributions(self, eta: Tensor, pt: Tensor, phi: Tensor) -> Tensor:
         """What particles with these factors add to each sum, in units of scales.

@@ -341,7 +341,6 @@ class ListBranch(nn.Module, ABC):
         leaning: Tensor,
         partners: Tensor,
         exists: Tensor,
-        tilt: Tensor | None = None,
         free: Tensor | None = None,
         window: tuple[Tensor, Tensor] | None = None,
     ) -> Places:
@@ -352,7 +351,6 @@ class ListBranch(nn.Module, ABC):
             leaning: (n, 1 + 2 * CELL_HARMONICS) waves of all cells, see leaning_to.
             partners: (n, m, 3) harder particles of the same events.
             exists: (n, m) which of them there are.
-            tilt: (n, N_CELL_PHIS) logarithms by which cells of all etas are more or less likely.
             free: (n, k, 5) of other parts: logit, eta, logarithm of its width, phi, that of phi.
             window: of the score of eta, see Places.
         """
@@ -373,8 +371,6 @@ class ListBranch(nn.Module, ABC):
             ]
         near_logit, eta, log_eta_width, phi, log_phi_width = parts
         cell_logit = self._cells(said, leaning, self.bend_out(pair), partners[row, which], row)
-        if tilt is not None:
-            cell_logit = cell_logit + tilt[:, None]
         return Places(
             torch.cat([near_logit, cell_logit.flatten(1)], dim=1).log_softmax(1),
             eta,

@@ -18,7 +18,7 @@ from torch.nn import functional
 from hitools.core.aligned import CIRCLE, N_LEFT, Aligned, is_hard
 from hitools.core.diffusion.schedule import alpha_sigma
 from hitools.core.features import COUNT_COLUMNS
-from hitools.core.known_sums import N_BALANCE, N_WHOLE
+from hitools.core.known_sums import N_TURNING, N_WHOLE
 from hitools.core.nets.fields import fields, n_fields
 from hitools.core.nets.hard_branch import HardBranch
 from hitools.core.nets.layers import Dense
@@ -136,8 +136,7 @@ class RotaryNet(nn.Module):
             self.hard = HardBranch(N_ORIENTED, N_WHOLE, config.hard_width, representation.hard_from)
         self.whole: WholeBranch | None = None
         if representation.whole_below:
-            n_sums = N_WHOLE + N_BALANCE
-            self.whole = WholeBranch(representation, N_ORIENTED, n_sums, config.whole_width)
+            self.whole = WholeBranch(representation, N_CONDITION - 1, N_TURNING, config.whole_width)
         self.event: ScoresBranch | VectorBranch
         if config.vector_parts:
             counts = {
@@ -212,8 +211,7 @@ class RotaryNet(nn.Module):
     def whole_log_likelihood(self, x: Tensor, events: Tensor, layout: Layout) -> Tensor:
         """(n_events,) the same of all particles of events drawn as a whole; 0 of the others."""
         assert self.whole is not None
-        some = self.representation.is_whole(layout.n_particles)
-        listed = self._listed_events(x, events, layout, some, balanced=True)
+        listed = self.whole_events(x, events, layout)
         return self._log_likelihood(self.whole, listed, layout)
 
     def hard_events(self, x: Tensor, events: Tensor, layout: Layout) -> tuple[Tensor, ListedEvents]:
@@ -224,8 +222,17 @@ class RotaryNet(nn.Module):
             events: (n_events, N_EVENT) scores of event vectors.
             layout: which rows form an event.
         """
+        assert self.hard is not None
         some = ~self.representation.is_whole(layout.n_particles)
-        return self._listed_events(x, events, layout, some)
+        return self._listed_events(self.hard, x, events, layout, some)
+
+    def whole_events(
+        self, x: Tensor, events: Tensor, layout: Layout
+    ) -> tuple[Tensor, ListedEvents]:
+        """The events that are, and all of their particles; likewise."""
+        assert self.whole is not None
+        some = self.representation.is_whole(layout.n_particles)
+        return self._listed_events(self.whole, x, events, layout, some)
 
     @staticmethod
     def _log_likelihood(
@@ -236,7 +243,12 @@ class RotaryNet(nn.Module):
         return found.index_copy(0, index, branch.log_likelihood(events))
 
     def _listed_events(
-        self, x: Tensor, events: Tensor, layout: Layout, some: Tensor, *, balanced: bool = False
+        self,
+        branch: ListBranch,
+        x: Tensor,
+        events: Tensor,
+        layout: Layout,
+        some: Tensor,
     ) -> tuple[Tensor, ListedEvents]:
         """Numbers of the (n_events,) events that some tells, and their listed particles."""
         index = some.nonzero()[:, 0]
@@ -246,27 +258,33 @@ class RotaryNet(nn.Module):
         phi = torch.atan2(x[:, 3], x[:, 2])
         turn = self.representation.turn_of(events)
         n_particles = layout.n_particles[index]
+        known, totals = self._told(branch, events[index], n_particles)
         return index, ListedEvents(
             particles=torch.stack([x[:, 0], x[:, 1], phi], dim=1),
             counts=torch.bincount(event, minlength=len(events))[index],
             n_particles=n_particles,
-            known=self._oriented(events)[index],
-            totals=self._totals(events[index], n_particles, balanced=balanced),
-            added=self._added(x, turn[event], balanced=balanced),
+            known=known,
+            totals=totals,
+            added=self._added(branch, x, turn[event]),
         )
 
-    def _totals(self, events: Tensor, n_particles: Tensor, *, balanced: bool) -> Tensor:
-        """(n_events, n_sums) what all particles add up to."""
-        totals = self.representation.whole_totals(events, n_particles)
-        return functional.pad(totals, (0, N_BALANCE)) if balanced else totals
+    def _told(
+        self, branch: ListBranch, events: Tensor, n_particles: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What a branch is told of events, (n_events, n_known), and their sums, (n_events, n_sums).
 
-    def _added(self, x: Tensor, turn: Tensor, *, balanced: bool) -> Tensor:
-        """(n, n_sums) what each of (n, 5) particles adds."""
+        Small events know no direction of the laboratory.
+        """
+        if branch is self.whole:
+            totals = self.representation.turning_totals(events, n_particles)
+            return self.representation.turning(events), totals
+        return self._oriented(events), self.representation.whole_totals(events, n_particles)
+
+    def _added(self, branch: ListBranch, x: Tensor, turn: Tensor) -> Tensor:
+        """(n, n_sums) what each of (n, 5) particles adds to the sums that a branch is told."""
         known = self.representation.known
         added = self.representation.contributions(x, turn)
-        if not balanced:
-            return known.of_whole(added)
-        return torch.cat([known.of_whole(added), known.of_balance(added)], dim=1)
+        return known.of_turning(added) if branch is self.whole else known.of_whole(added)
 
     def draw_hard(
         self, events: Tensor, n_particles: Tensor, noise: Callable[[Tensor, int], Tensor]
@@ -303,7 +321,7 @@ class RotaryNet(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Of the events of these numbers; see draw_hard."""
         turn = self.representation.turn_of(events)[index]
-        balanced = branch is self.whole
+        known, totals = self._told(branch, events[index], n_particles[index])
 
         def in_model_space(particles: Tensor) -> Tensor:
             score, eta, phi = particles.unbind(1)
@@ -311,11 +329,11 @@ class RotaryNet(nn.Module):
             return torch.stack(columns, dim=1)
 
         particles, counts = branch.draw(
-            self._oriented(events)[index],
-            self._totals(events[index], n_particles[index], balanced=balanced),
+            known,
+            totals,
             n_particles[index],
             lambda some, rank: noise(index[some], rank),
-            lambda some, event: self._added(in_model_space(some), turn[event], balanced=balanced),
+            lambda some, event: self._added(branch, in_model_space(some), turn[event]),
         )
         return in_model_space(particles), counts
 

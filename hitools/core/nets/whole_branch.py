@@ -3,8 +3,8 @@
 A small event knows nearly all of its particles by their sums: twenty particles are sixty numbers,
 and the sums in slices are sixty too. Particles that are moved until these are met are pushed on
 each other. So events of few particles are drawn without slices and without a diffusion, from the
-hardest particle down. The last ones have to fulfil what the event's sums still miss: mean pT, Q,
-mean eta and mean phi. Where that leads is worked out for each particle and handed to the network,
+hardest particle down. The last ones have to fulfil what the event's sums still miss: mean pT, Q and
+mean eta. Where that leads is worked out for each particle and handed to the network,
 which says how near to it the particle is:
 
 - were all of those left alike, they would have the mean pT and eta of what is missing: centres of
@@ -14,8 +14,6 @@ which says how near to it the particle is:
   side of q's direction and opposite, are centres of laws in phi;
 - momentum across the beam is balanced in a collision, though not inside a selection: what the
   particles that are there leave to balance leans the law of phi, by an amount that is learnt;
-- mean phi of those left, which has a seam at pi in the laboratory, tilts it exponentially from one
-  side of the seam to the other: waves would meet it by pushing all particles to one side;
 - eta has to leave to each of the others one inside the selection: places beyond that are none.
 """
 
@@ -28,13 +26,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hitools.core.aligned import Aligned
-from hitools.core.known_sums import N_BALANCE, N_WHOLE
 from hitools.core.nets.hard_laws import (
     ONE_TURN,
     Places,
-    cell_phis,
     rank_of_score,
-    turned,
 )
 from hitools.core.nets.layers import Dense
 from hitools.core.nets.mixtures import LOG_WIDTHS, NormalMixture
@@ -61,11 +56,11 @@ LEAST_WIDTH: Final = 0.02
 
 N_FREE: Final = len(SIDES) * len(FREE_WIDTHS)
 
-N_TOLD: Final = 21
+N_TOLD: Final = 20
 """Columns of _Missing.columns."""
 
 N_OF_SCORE: Final = 2
-N_OF_PLACE: Final = 11
+N_OF_PLACE: Final = 7
 
 FARTHEST: Final = 6.0
 """Of scores and places that the network is told."""
@@ -75,12 +70,6 @@ LEAN_FROM: Final = 2.0
 
 SLACK: Final = 0.005
 """In eta: rounding leaves no less to the others."""
-
-NEAR_PHI: Final = 0.3
-"""How near a particle's azimuth has to be to the one that mean phi asks for, roughly."""
-
-MOST_TILTED: Final = 0.9
-"""Of mean phi over pi, where it is met by a law of single azimuths."""
 
 _LEAST_WINDOW: Final = 1e-3
 """In the score of eta."""
@@ -98,22 +87,19 @@ class WholeBranch(ListBranch):
     log_phi_widths = (math.log(LEAST_WIDTH), math.log(ONE_TURN))
 
     def __init__(self, representation: Aligned, n_known: int, n_sums: int, width: int) -> None:
-        """What particles and their sums mean, numbers known of an event, its sums, channels.
-
-        The last two of the numbers known of an event are cos and sin of its psi_2.
-        """
+        """What particles and their sums mean, numbers known of an event, its sums, channels."""
         inputs = Inputs(
             begin=N_TOLD, hear=N_TOLD, score=N_TOLD + N_OF_SCORE, place=N_TOLD + N_OF_PLACE
         )
         super().__init__(n_known, n_sums, width, -math.inf, width // 2, inputs)
         self.representation = representation
         self.place_second = Dense(width, width)
-        self.amounts_out = Dense(width, 2)
+        self.recoil_out = Dense(width, 1)
         self.free_out = Dense(width, 5 * N_FREE)
         self.free_out.weight.data.mul_(0.1)
         with torch.no_grad():
-            nn.init.zeros_(self.amounts_out.weight)
-            self.amounts_out.bias.copy_(torch.tensor([0.0, 1.0]))
+            nn.init.zeros_(self.recoil_out.weight)
+            nn.init.zeros_(self.recoil_out.bias)
             nn.init.zeros_(self.free_out.bias)
             free = self.free_out.bias.view(len(SIDES), len(FREE_WIDTHS), 5)
             free[..., 0] = -3.0
@@ -147,9 +133,6 @@ class WholeBranch(ListBranch):
         bound = torch.acos(cosine.clamp(-1 + _TINY, 1 - _TINY)) / 2
         lean = self.lean(scores, before.missing, LEAN_FROM)
         recoil = missing.recoil(pt)
-        turn = torch.atan2(before.known[:, -1], before.known[:, -2])
-        both = torch.stack([missing.psi, missing.psi + math.pi], dim=1) + turn[:, None]
-        off = turned(both) - missing.phi[:, None]
         of_pt = [
             cosine,
             bound,
@@ -164,21 +147,17 @@ class WholeBranch(ListBranch):
             missing.columns,
             torch.stack(of_pt, dim=1),
             recoil,
-            off / math.pi,
-            torch.exp(-(off / NEAR_PHI).square() / 2),
         ]
         said = functional.silu(self.place_hidden(torch.cat(inputs, dim=1)))
         said = said + functional.silu(self.place_second(said))
-        of_recoil, of_tilt = self.amounts_out(said)[:, :, None].unbind(1)
-        recoiling = functional.pad(of_recoil * recoil, (1, 2 * CELL_HARMONICS - 2))
+        recoiling = functional.pad(self.recoil_out(said) * recoil, (1, 2 * CELL_HARMONICS - 2))
         return self._mixture(
             said,
             self.leaning_to(lean) + recoiling,
             partners,
             exists,
-            of_tilt * missing.tilt(turned(cell_phis(said) + turn[:, None])),
-            self._free(said, missing, bound),
-            self._window(missing),
+            free=self._free(said, missing, bound),
+            window=self._window(missing),
         )
 
     def _pt(self, scores: Tensor) -> Tensor:
@@ -222,7 +201,6 @@ class _Missing:
         q: (n,) length of Q.
         psi: (n,) half of its direction.
         sum_eta: (n,).
-        phi: (n,) mean of the laboratory's azimuths.
         balance: (n, 2) momentum across the beam that those left would have if all added up to 0.
         pt_score: (n,) of the mean pT of the particles left.
         eta_score: (n,) of their mean eta.
@@ -234,7 +212,6 @@ class _Missing:
     q: Tensor
     psi: Tensor
     sum_eta: Tensor
-    phi: Tensor
     balance: Tensor
     pt_score: Tensor
     eta_score: Tensor
@@ -245,27 +222,13 @@ class _Missing:
         share = self.balance * (pt / self.n.clamp(min=1))[:, None]
         return share / (1 + share.norm(dim=1, keepdim=True))
 
-    def tilt(self, phi: Tensor) -> Tensor:
-        """(n, k) logarithm of the law of an azimuth where even ones are to have the mean phi left.
-
-        An exponential law, whose slope follows from its mean (the inverse Langevin function, by
-        Cohen, Rheol. Acta 30 (1991) 270).
-
-        Args:
-            phi: (n, k) in the laboratory, between -pi and pi.
-        """
-        mean = (self.phi / math.pi).clamp(-MOST_TILTED, MOST_TILTED)[:, None]
-        slope = mean * (3 - mean.square()) / (1 - mean.square())
-        size = slope.abs().clamp(min=1e-2)
-        log_mean = size + torch.log1p(-torch.exp(-2 * size)) - (2 * size).log()  # of sinh(x) / x
-        return slope * phi / math.pi - log_mean
-
     @classmethod
     def of(cls, representation: Aligned, missing: Tensor) -> "_Missing":
-        """From (n, N_WHOLE + N_BALANCE)."""
-        sums, balance = missing.float().split([N_WHOLE, N_BALANCE], dim=1)
-        n, sum_pt, q_x, q_y, sum_eta, sum_phi = representation.plain_sums(sums).unbind(1)
-        balance = balance * representation.known.balance_scale
+        """From (n, N_TURNING)."""
+        n, sum_pt, q_x, q_y, sum_eta, *momentum = representation.plain_sums(missing.float()).unbind(
+            1
+        )
+        balance = torch.stack(momentum, dim=1)
         length = balance.norm(dim=1)
         direction = balance / length.clamp(min=_TINY)[:, None]
         n = n.round().clamp(min=0)
@@ -275,7 +238,6 @@ class _Missing:
         most = representation.eta_max
         eta = sum_eta / some
         eta_score = representation.eta.encode(eta.clamp(-most, most)).clamp(-FARTHEST, FARTHEST)
-        phi = sum_phi / some
         q = torch.hypot(q_x, q_y)
         psi = torch.atan2(q_y, q_x) / 2
         columns = [
@@ -286,7 +248,6 @@ class _Missing:
             pt_score,
             eta_score,
             eta / most,
-            phi,
             (q / some.sqrt()).asinh(),
             (q / sum_pt.clamp(min=_LEAST_PT)).clamp(max=3),
             psi.cos(),
@@ -300,4 +261,4 @@ class _Missing:
             *(balance / some.sqrt()[:, None]).asinh().unbind(1),
         ]
         told = torch.stack(columns, dim=1)
-        return cls(n, sum_pt, q, psi, sum_eta, phi, balance, pt_score, eta_score, told)
+        return cls(n, sum_pt, q, psi, sum_eta, balance, pt_score, eta_score, told)

@@ -11,7 +11,6 @@ from scipy import stats
 from hitools.core.aligned import CIRCLE, Aligned, is_hard
 from hitools.core.batch import EventBatch
 from hitools.core.features import GEOMETRY_COLUMNS, features
-from hitools.core.known_sums import N_WHOLE
 from hitools.core.nets import mixtures, particle_lists
 from hitools.core.nets.hard_laws import turned
 from hitools.core.nets.layout import Layout
@@ -77,8 +76,7 @@ def encoded(scaling: Aligned, batch: EventBatch):
 
 def listed(model: RotaryNet, batch: EventBatch) -> ListedEvents:
     z, x, layout = encoded(model.representation, batch)
-    every = torch.ones(len(batch), dtype=torch.bool)
-    return model._listed_events(x, z, layout, every, balanced=True)[1]
+    return model.whole_events(x, z, layout)[1]
 
 
 def drawn(model: RotaryNet, batch: EventBatch, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,13 +121,11 @@ def test_the_last_particle_is_where_the_sums_of_its_event_say(scaling, oo):
     torch.testing.assert_close(missing.pt_score[inside], score[inside], atol=2e-3, rtol=0)
     torch.testing.assert_close(missing.eta_score, eta, atol=2e-3, rtol=0)
     assert turned(2 * (missing.psi - phi)).abs().max() < 1e-3
-    turn = torch.atan2(events.known[:, -1], events.known[:, -2])
-    assert turned(missing.phi - phi - turn).abs().max() < 1e-3
     # The sums of this particle alone: what is left to balance is its own momentum.
     pt = scaling.pt.decode(score).exp() / scaling.slices.pt_unit
     along = torch.stack([pt * phi.cos(), pt * phi.sin()], dim=1)
     torch.testing.assert_close(missing.balance[inside], along[inside], atol=2e-3, rtol=2e-3)
-    assert not events.totals[:, N_WHOLE:].any()  # of all particles of a collision: 0
+    assert not events.totals[:, -2:].any()  # of all particles of a collision: 0
 
 
 def test_recoil_leans_events_towards_balance(scaling, oo):
@@ -139,7 +135,7 @@ def test_recoil_leans_events_towards_balance(scaling, oo):
     lengths = []
     for factor in (3.0, 0.0, -3.0):
         with torch.no_grad():
-            model.whole.amounts_out.bias[0] = factor
+            model.whole.recoil_out.bias.fill_(factor)
         found, counts = drawn(model, batch)
         pt = scaling.pt.decode(found[:, 0]).exp().numpy()
         phi = np.arctan2(found[:, 3].numpy(), found[:, 2].numpy())
@@ -192,41 +188,11 @@ def test_each_particle_leaves_room_for_the_others(scaling, oo):
     assert np.abs(eta).max() <= 2.5 + 1e-4
     ends = np.cumsum(counts.numpy())
     z, _, layout = encoded(scaling, batch)
-    total = scaling.plain_sums(scaling.whole_totals(z, layout.n_particles))[:, 4].numpy()
+    total = scaling.plain_sums(scaling.turning_totals(z, layout.n_particles))[:, 4].numpy()
     for k, end in enumerate(ends):
         mine = eta[end - counts[k] : end - 1]  # all but the last
         left = np.arange(len(mine), 0, -1)
         assert (np.abs(total[k] - np.cumsum(mine)) < 2.5 * left + 0.02).all()
-
-
-def test_tilted_azimuths_have_the_mean_that_is_left(scaling):
-    """By numerical integration of the law: that mean, and a total of 1."""
-    asked = np.array([-2.5, -1.0, -0.05, 0.0, 0.3, 1.7, 2.7])
-    blank = torch.zeros(len(asked), N_WHOLE + 2)
-    missing = replace(_Missing.of(scaling, blank), phi=torch.from_numpy(asked))
-    phi = (np.arange(20_000) + 0.5) / 20_000 * 2 * math.pi - math.pi
-    law = missing.tilt(torch.from_numpy(np.tile(phi, (len(asked), 1)))).exp().numpy()
-    np.testing.assert_allclose(law.mean(1), 1, atol=1e-4)
-    np.testing.assert_allclose((law * phi).mean(1), asked, atol=0.02 * math.pi)  # Cohen's: 5%
-
-
-def test_mean_phi_is_met_without_pushing_particles_to_one_side(scaling, oo):
-    """Of independent particles: a wave of phi would add to their momentum along y."""
-    model = network(scaling, size=0.0)
-    with torch.no_grad():
-        for parts in (
-            model.whole.partner_out.bias.view(-1, 3),
-            model.whole.free_out.bias.view(-1, 5),
-        ):
-            parts[:, 0] = -30  # cells alone
-    batch = small_events(oo, 2000, 16)
-    z, _, layout = encoded(scaling, batch)
-    found, _ = drawn(model, batch)
-    phi = torch.atan2(found[:, 3], found[:, 2]) + layout.spread(scaling.turn_of(z))
-    event, n = layout.event_of_particle.numpy(), layout.n_particles.numpy()
-    mean = np.bincount(event, turned(phi)) / n
-    assert np.corrcoef(mean, batch.event("mean_phi"))[0, 1] > 0.9
-    assert 2 * (np.bincount(event, phi.sin()) ** 2).sum() / n.sum() == pytest.approx(1, abs=0.15)
 
 
 @pytest.mark.parametrize(("left", "right"), [(-0.5, 1.0), (3.0, 3.5), (-9.0, -6.0), (-2.0, 8.0)])
@@ -319,9 +285,11 @@ def test_it_learns_to_meet_the_sums_of_its_event(scaling, oo):
     found, _ = drawn(model, batch)
     assert float(found[:, 2:4].norm(dim=1).std()) == pytest.approx(0, abs=1e-4)
     assert float(found[:, 2:4].norm(dim=1).mean()) == pytest.approx(CIRCLE, abs=1e-4)
-    added = scaling.known.of_whole(scaling.contributions(found, layout.spread(scaling.turn_of(z))))
+    added = scaling.known.of_turning(
+        scaling.contributions(found, layout.spread(scaling.turn_of(z)))
+    )
     sums = torch.zeros(len(batch), added.shape[1]).index_add(0, layout.event_of_particle, added)
-    totals = scaling.whole_totals(z, layout.n_particles)
+    totals = scaling.turning_totals(z, layout.n_particles)
     for k, name in ((1, "sum pT"), (2, "Q"), (4, "eta")):
         off = (sums - totals)[:, k].abs().median()
         assert off < 0.1 * totals[:, k].std(), name
