@@ -75,10 +75,21 @@ class Generator:
             autocast: makes the context of the precision.
             select: event vectors are drawn until this holds.
             like: (n, 11) event vectors to use instead of drawing any, in turn.
+
+        Raises:
+            InputError: the model has no sums to correct, or only particles tell what is selected.
         """
         self.mended = Mended()
         self._model = model.to(device).eval()
         self._representation = config.representation
+        self._whole_below = (
+            config.representation.whole_below if isinstance(config.representation, Aligned) else 0
+        )
+        if select is not None and self._whole_below and "mean_phi" in select.names:
+            raise InputError(
+                f"--select {select.expression!r}: mean_phi of events below {self._whole_below} "
+                "particles follows from particles, which are drawn later: cut it with hi-cat"
+            )
         if sampling.corrections and not isinstance(config.representation, Aligned):
             raise InputError("corrections: 0 expected, as this model knows no sums of particles")
         self._first_velocity = config.first_velocity
@@ -195,8 +206,22 @@ class Generator:
         pt, eta, phi, mended = self._representation.decode_particles(x, events, counts)
         self.mended += mended
         pt, eta, phi = (values.astype(np.float32) for values in (pt, eta, phi))
+        events = self._with_mean_phi(events, phi, offsets)
         particles = particle_features(pt, eta, phi, offsets, events)
         return EventBatch(events, particles, offsets).take(np.argsort(order))
+
+    def _with_mean_phi(
+        self, events: Float32Array, phi: Float32Array, offsets: IntArray
+    ) -> Float32Array:
+        """Events drawn as a whole know no direction of the laboratory: their particles say it."""
+        counts = np.diff(offsets)
+        follows = (counts > 0) & (counts < self._whole_below)
+        event = np.repeat(np.arange(len(counts)), counts)
+        mean = np.bincount(event, phi, len(counts)) / np.maximum(counts, 1)
+        found = events.copy()
+        column = EVENT_INDEX["mean_phi"]
+        found[:, column] = np.where(follows, mean, events[:, column])
+        return found
 
     @torch.no_grad()
     def first_velocities(self, numbers: range) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -37,7 +37,12 @@ _Evaluate = Callable[[_Values], Any]
 
 
 class Selection:
-    """A parsed expression over the event columns."""
+    """A parsed expression over the event columns.
+
+    Attributes:
+        expression: as it was given.
+        names: event columns in it.
+    """
 
     def __init__(self, expression: str) -> None:
         """Parse; raises InputError that shows the part that is not understood."""
@@ -46,6 +51,8 @@ class Selection:
             tree = ast.parse(expression.strip(), mode="eval")
         except (SyntaxError, ValueError) as error:
             raise InputError(f"--select {expression!r}: {error.args[0]}") from None
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        self.names = frozenset(names & set(EVENT_INDEX))
         self._evaluate, kind = self._compile(tree.body)
         if kind != "truth":
             raise InputError(f"--select {expression!r}: expected a condition, like 'b < 5'")

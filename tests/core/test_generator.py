@@ -123,6 +123,9 @@ def test_event_k_of_the_rotary_network_depends_on_seed_and_k_alone(
                 continue
             assert (one[:n_hard] >= 0.999 * threshold).all()
             assert (one[n_hard:] <= 1.001 * threshold).all()
+    # They know no direction of the laboratory, so mean phi is what their particles have.
+    follows = whole.event("mean_phi") == whole.recomputed().event("mean_phi")
+    np.testing.assert_array_equal(follows, whole.n_particles < whole_below)
     # What the event vector fixes is what the vector itself says, before any particle.
     assert (
         np.abs(whole.event("sum_pt") / whole.event("mean_pt") / whole.n_particles - 1).max() < 1e-5
@@ -306,6 +309,17 @@ def test_a_selection_holds_for_every_event_and_is_the_first_draw_that_fits(confi
                 break
             draw += 1
         np.testing.assert_allclose(batch.events[k], events[0], rtol=1e-4, atol=1e-4)
+
+
+def test_mean_phi_that_follows_from_particles_cannot_be_selected(few, config):
+    scaling = Aligned.fit([few], hard_from=2.0, whole_below=40, eta_max=2.5)
+    sizes = replace(SIZES, vector_parts=8)
+    rotary = replace(config, representation=scaling, network=sizes)
+    for expression in ("mean_phi > 0", "b < 5 and abs(mean_phi) < 1"):
+        with pytest.raises(InputError, match="mean_phi of events below 40 particles follows"):
+            generator(rotary, RotaryNet(sizes, scaling), select=Selection(expression))
+    generator(rotary, RotaryNet(sizes, scaling), select=Selection("mean_eta > 0"))
+    generator(config, select=Selection("mean_phi > 0"))
 
 
 def test_a_selection_that_nothing_meets_ends_in_bounded_time(config):

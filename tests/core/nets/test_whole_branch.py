@@ -128,6 +128,30 @@ def test_the_last_particle_is_where_the_sums_of_its_event_say(scaling, oo):
     assert not events.totals[:, -2:].any()  # of all particles of a collision: 0
 
 
+def test_a_turned_event_is_as_likely(scaling, oo):
+    """By any angle around the beam that leaves psi_2 in its half: mean phi has a seam in it."""
+    model = network(scaling)
+    batch = small_events(oo, 100)
+    pt, eta, phi = (batch.particle(name) for name in ("pt", "eta", "phi"))
+    geometry = [batch.event(name) for name in GEOMETRY_COLUMNS]
+
+    def likelihood(angle: float) -> tuple[torch.Tensor, torch.Tensor]:
+        turned_phi = np.arctan2(np.sin(phi + angle), np.cos(phi + angle)).astype(np.float32)
+        events, particles = features(pt, eta, turned_phi, batch.offsets, *geometry)
+        z, x, layout = encoded(scaling, EventBatch(events, particles, batch.offsets))
+        # Counts have last digits of other columns, mean phi's too: they are no part of this.
+        z[:, 4:7] = 0
+        with torch.no_grad():
+            return model.whole_log_likelihood(x, z, layout), scaling.turn_of(z)
+
+    before, psi = likelihood(0)
+    for angle in (0.7, 1.4):
+        after, turn = likelihood(angle)
+        same = (turned(turn - psi) - angle).abs() < 1e-3
+        assert same.float().mean() > 0.4
+        torch.testing.assert_close(after[same], before[same], rtol=1e-3, atol=5e-3)
+
+
 def test_recoil_leans_events_towards_balance(scaling, oo):
     """The same events, the factor of recoil up and down: |sum of pT vectors| falls and rises."""
     model = network(scaling, size=0.0)
