@@ -24,7 +24,7 @@ def accelerated() -> Iterator[Accelerator]:
     """This process's device and its place among the others.
 
     Nothing of the group that they are in is left after the block: a thread of it that outlives
-    Python ends the process with SIGABRT.
+    Python can end the process with SIGABRT.
     """
     # Its functions keep as a default the group that there is when it is first imported, forever:
     # that has to be before there is one. A torch optimiser imports it, too.
