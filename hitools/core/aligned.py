@@ -19,16 +19,8 @@ from torch.nn import functional
 from hitools.core import below
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
-from hitools.core.event_scores import (
-    EVENT_SCORES,
-    WITHIN_N,
-    alone,
-    event_quantities,
-    given_n,
-)
+from hitools.core.event_scores import EVENT_SCORES, turn_of
 from hitools.core.features import (
-    COUNT_COLUMNS,
-    EVENT_COLUMNS,
     EVENT_INDEX,
     PARTICLE_INDEX,
     Float32Array,
@@ -37,9 +29,10 @@ from hitools.core.features import (
     wrap_angle,
 )
 from hitools.core.known_sums import N_BALANCE, KnownSums
-from hitools.core.quantiles import ConditionalMap, QuantileMap
+from hitools.core.quantiles import QuantileMap
 from hitools.core.scaling import Mended
 from hitools.core.slices import Slices, SliceSums, shares
+from hitools.core.vector_maps import VectorMaps
 
 PARTICLE_SCORES: Final = ("pt", "eta", "x", "y")
 """Particle features of the model: normal scores, and the azimuth from psi_2 on a circle. Where hard
@@ -64,11 +57,9 @@ class Aligned:
     """Scores in the event plane.
 
     Attributes:
-        events: maps of the EVENT_SCORES that do not depend on n_particles.
-        within: maps of WITHIN_N given the score of n_particles; q_along holds the one of |Q|.
+        vector: maps of the event vector.
         pt: map of ln pT.
         eta: map of eta, of particles that are not hard.
-        limits: lowest and highest value of the count columns, b and mean_pt in the training events.
         eta_max: |eta| limit of the selection.
         pt_min: lowest pT in GeV/c: of the selection or, where that is lower, the lowest seen.
         pt_max: highest possible pT, by the beam energy's order: ten times the highest seen.
@@ -84,11 +75,9 @@ class Aligned:
 
     name: ClassVar[str] = "aligned"
 
-    events: dict[str, QuantileMap]
-    within: dict[str, ConditionalMap]
+    vector: VectorMaps
     pt: QuantileMap
     eta: QuantileMap
-    limits: dict[str, tuple[float, float]]
     eta_max: float
     pt_min: float
     pt_max: float
@@ -149,17 +138,6 @@ class Aligned:
         pt, eta, _ = np.concatenate(particles).astype(np.float64).T
         if not (np.isfinite(vectors).all() and np.isfinite(pt).all() and np.isfinite(eta).all()):
             raise InputError("scaling: a training event has a value that is not finite")
-        quantities = event_quantities(torch.from_numpy(vectors))
-        maps = {
-            name: QuantileMap.fit(quantities[name].numpy()) for name in EVENT_SCORES if alone(name)
-        }
-        given = given_n(maps, torch.from_numpy(vectors[:, EVENT_INDEX["n_particles"]])).numpy()
-        length = torch.hypot(quantities["q_along"], quantities["q_across"])
-        within = {
-            name: ConditionalMap.fit(quantities[name].numpy(), given)
-            for name in WITHIN_N
-            if name != "q_along"
-        } | {"q_along": ConditionalMap.fit(length.numpy(), given, "rayleigh")}
         pt_rms = math.sqrt(float(np.mean(pt**2)))
         pt_map = QuantileMap.fit(np.log(pt))
         scores = pt_map.encode(torch.from_numpy(np.log(pt)))
@@ -181,17 +159,9 @@ class Aligned:
             large = counts >= whole_below
             coarse.append(of_events[large] if large.any() else of_events)
         return cls(
-            events=maps,
-            within=within,
+            vector=VectorMaps.fit(vectors),
             pt=pt_map,
             eta=eta_map,
-            limits={
-                name: (
-                    float(vectors[:, EVENT_INDEX[name]].min()),
-                    float(vectors[:, EVENT_INDEX[name]].max()),
-                )
-                for name in ("mean_pt", "b", *COUNT_COLUMNS)
-            },
             eta_max=max(float(np.abs(eta).max()), eta_max or 0.0),
             pt_min=max(pt_min, float(pt.min())),
             pt_max=10 * float(pt.max()),
@@ -203,18 +173,13 @@ class Aligned:
 
     def with_ranges_of(self, other: "Aligned") -> "Aligned":
         """See Representation."""
-        return Aligned(
-            self.events,
-            self.within,
-            self.pt,
-            self.eta,
-            other.limits,
-            other.eta_max,
-            other.pt_min,
-            other.pt_max,
-            self.eta_scale,
-            self.slices,
-            hard_from=self.hard_from,
+        return replace(
+            self,
+            vector=replace(self.vector, limits=other.vector.limits),
+            eta_max=other.eta_max,
+            pt_min=other.pt_min,
+            pt_max=other.pt_max,
+            generated=None,
             whole_below=other.whole_below,
         )
 
@@ -265,66 +230,13 @@ class Aligned:
 
     def encode_events(self, events: Tensor) -> Tensor:
         """See Representation."""
-        quantities = event_quantities(events)
-        given = given_n(self.events, events[:, EVENT_INDEX["n_particles"]])
-        along, across = quantities["q_along"], quantities["q_across"]
-        length = torch.hypot(along, across)
-        quantities["q_along"] = length
-        columns = {name: one.encode(quantities[name]) for name, one in self.events.items()} | {
-            name: one.encode(quantities[name], given) for name, one in self.within.items()
-        }
-        stretch = columns["q_along"] / length.clamp(min=1e-12)
-        columns |= {"q_along": along * stretch, "q_across": across * stretch}
-        return torch.stack([columns[name] for name in EVENT_SCORES], dim=1)
+        return self.vector.encode(events)
 
     # Back --------------------------------------------------------------------------------------
 
     def decode_events(self, z: Tensor) -> tuple[Float32Array, int]:
-        """See Representation.
-
-        Counts are rounded, values outside the range of the training events moved into it; sum_pt,
-        Q and psi_2 follow from the rest.
-        """
-        z = z.float()
-        scores = dict(zip(EVENT_SCORES, z.unbind(1), strict=True))
-        values = {name: _on_host(one.decode(scores[name])) for name, one in self.events.items()}
-        outside = np.zeros(len(z), bool)
-
-        def inside(name: str) -> None:
-            low, high = self.limits[name]
-            moved = np.clip(values[name], low, high)
-            outside[moved != values[name]] = True
-            values[name] = moved
-
-        for name in COUNT_COLUMNS:
-            values[name] = np.rint(values[name])
-        for name in self.events:
-            inside(name)
-        n = np.maximum(values["n_particles"], 1)
-        means = self._within(z, torch.from_numpy(n).to(z.device, z.dtype))
-        values |= {name: _on_host(one) for name, one in means.items()}
-        values["mean_pt"] = np.exp(values["mean_pt"])
-        inside("mean_pt")
-        psi = _on_host(self.turn_of(z))
-        q = np.clip(values.pop("q_along") * np.sqrt(n), 0, n) * values["mean_pt"]
-        values |= {
-            "sum_pt": n * values["mean_pt"],
-            "q_x": q * np.cos(2 * psi),
-            "q_y": q * np.sin(2 * psi),
-            "psi_2": psi,
-            "mean_eta": np.clip(values["mean_eta"] / np.sqrt(n), -self.eta_max, self.eta_max),
-            "mean_phi": np.clip(values["mean_phi"] / np.sqrt(n), -np.pi, np.pi),
-        }
-        columns = [values[name] for name in EVENT_COLUMNS]
-        return np.stack(columns, axis=1).astype(np.float32), int(outside.sum())
-
-    def _within(self, z: Tensor, n_particles: Tensor) -> dict[str, Tensor]:
-        """The quantity behind each of WITHIN_N, of (n_events,) particles; q_along: length of Q."""
-        rows = dict(zip(EVENT_SCORES, z.unbind(1), strict=False))
-        rows["q_along"] = torch.hypot(rows["q_along"], rows["q_across"])
-        given = given_n(self.events, n_particles)
-        found = {name: one.decode(rows[name], given) for name, one in self.within.items()}
-        return found | {"q_along": found["q_along"].clamp(min=0)}
+        """See Representation, and VectorMaps.decode."""
+        return self.vector.decode(z, self.eta_max)
 
     def set_right(self, x: Tensor) -> Tensor:
         """Particles as the trained network hands them out, (n_total, 4 or 5), by calibration.
@@ -410,23 +322,10 @@ class Aligned:
             n_particles: (n_events,).
             evenness: 0 where particles weigh alike, 1 where events do, however small.
         """
-        usual = self.events["n_particles"].decode(torch.zeros(1)).item()
+        usual = self.vector.events["n_particles"].decode(torch.zeros(1)).item()
         return (usual / n_particles.clamp(min=1)).pow(evenness)
 
     # Sums --------------------------------------------------------------------------------------
-
-    def condition(self, z: Tensor) -> Tensor:
-        """(n_events, 8): event features that do not depend on the direction of the event plane."""
-        rows = dict(zip(EVENT_SCORES, z[:, : len(EVENT_SCORES)].unbind(1), strict=True))
-        length = torch.hypot(rows.pop("q_along"), rows.pop("q_across"))
-        return torch.stack([*rows.values(), length], dim=1)
-
-    def turning(self, z: Tensor) -> Tensor:
-        """(n_events, 7): those that stay when an event is turned: mean_phi knows the laboratory."""
-        names = [name for name in EVENT_SCORES if name not in ("q_along", "q_across")]
-        at = names.index("mean_phi")
-        condition = self.condition(z)
-        return torch.cat([condition[:, :at], condition[:, at + 1 :]], dim=1)
 
     @cached_property
     def known(self) -> KnownSums:
@@ -481,18 +380,13 @@ class Aligned:
         """
         rows = is_hard(x).nonzero()[:, 0]
         event = event[rows]
-        added = self.contributions(x[rows], self.turn_of(z)[event])
+        added = self.contributions(x[rows], turn_of(z)[event])
         return added.new_zeros(len(z), added.shape[1]).index_add(0, event, added)
-
-    def turn_of(self, z: Tensor) -> Tensor:
-        """(n_events,) psi_2, by which events are turned in the laboratory."""
-        along, across = z[:, EVENT_SCORES.index("q_along")], z[:, EVENT_SCORES.index("q_across")]
-        return torch.atan2(across, along) / 2
 
     def whole_totals(self, z: Tensor, n_particles: Tensor) -> Tensor:
         """What the scores of event vectors say of KnownSums.of_whole, (n_events, N_WHOLE)."""
         n = n_particles.to(z.dtype)
-        means = self._within(z, n)
+        means = self.vector.within_n(z, n)
         sum_pt = n * means["mean_pt"].exp() / self.slices.pt_unit
         q = means["q_along"] * sum_pt / n.sqrt().clamp(min=1)
         eta = n.sqrt() * means["mean_eta"] / self.eta_scale
@@ -549,10 +443,9 @@ class Aligned:
         """See Representation."""
         return {
             "name": self.name,
-            "events": {name: one.to_dict() for name, one in (self.events | self.within).items()},
+            **self.vector.to_dict(),
             "pt": self.pt.to_dict(),
             "eta": self.eta.to_dict(),
-            "limits": {name: list(pair) for name, pair in self.limits.items()},
             "eta_max": self.eta_max,
             "pt_min": self.pt_min,
             "pt_max": self.pt_max,
@@ -570,13 +463,10 @@ class Aligned:
         if generated is not None:
             pt, eta = (QuantileMap.from_dict(one) for one in generated)
             generated = pt, eta
-        events = values["events"]
         return cls(
-            {name: QuantileMap.from_dict(one) for name, one in events.items() if alone(name)},
-            {name: ConditionalMap.from_dict(events[name]) for name in WITHIN_N},
+            VectorMaps.from_dict(values),
             QuantileMap.from_dict(values["pt"]),
             QuantileMap.from_dict(values["eta"]),
-            {name: (float(low), float(high)) for name, (low, high) in values["limits"].items()},
             float(values["eta_max"]),
             float(values["pt_min"]),
             float(values["pt_max"]),
@@ -606,7 +496,3 @@ def _offsets_of(some: Tensor, offsets: Tensor) -> Tensor:
     """(n_events + 1,) offsets of (n_total,) some of the particles alone."""
     before = torch.cat([some.new_zeros(1, dtype=torch.int64), some.cumsum(0)])
     return before[offsets.to(some.device)]
-
-
-def _on_host(values: Tensor) -> FloatArray:
-    return values.double().cpu().numpy()

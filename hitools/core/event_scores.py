@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+import torch
 from torch import Tensor
 
 from hitools.core.features import EVENT_INDEX
@@ -61,6 +62,34 @@ def event_quantities(events: Tensor) -> dict[str, Tensor]:
         "mean_eta": column["mean_eta"] * root,
         "mean_phi": column["mean_phi"] * root,
     }
+
+
+def turn_of(z: Tensor) -> Tensor:
+    """(n_events,) psi_2 of (n_events, 9 or more) scores, by which events are turned."""
+    rows = _by_name(z)
+    return torch.atan2(rows["q_across"], rows["q_along"]) / 2
+
+
+def condition_of(z: Tensor) -> Tensor:
+    """(n_events, 8): scores that do not depend on the direction of the event plane."""
+    return _without_plane(_by_name(z))
+
+
+def turning_of(z: Tensor) -> Tensor:
+    """(n_events, 7): those that stay when an event is turned: mean_phi knows the laboratory."""
+    rows = _by_name(z)
+    del rows["mean_phi"]
+    return _without_plane(rows)
+
+
+def _by_name(z: Tensor) -> dict[str, Tensor]:
+    return dict(zip(EVENT_SCORES, z[:, : len(EVENT_SCORES)].unbind(1), strict=True))
+
+
+def _without_plane(rows: dict[str, Tensor]) -> Tensor:
+    length = torch.hypot(rows["q_along"], rows["q_across"])
+    others = [row for name, row in rows.items() if name not in ("q_along", "q_across")]
+    return torch.stack([*others, length], dim=1)
 
 
 def _last_digits(values: Tensor, scale: int) -> Tensor:

@@ -11,7 +11,7 @@ from scipy.interpolate import BSpline
 from hitools.core.aligned import Aligned, is_hard
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
-from hitools.core.event_scores import EVENT_SCORES
+from hitools.core.event_scores import EVENT_SCORES, condition_of
 from hitools.core.features import (
     EVENT_COLUMNS,
     EVENT_INDEX,
@@ -215,8 +215,8 @@ def test_any_scores_of_slices_agree_with_the_event_vector(scaling):
     whole = dict(zip(sums_of.names, totals.sum(1).T, strict=True))
     np.testing.assert_allclose(whole["n"], n, rtol=1e-4)
     np.testing.assert_allclose(whole["pt_sin_2"], 0, atol=1e-2)
-    inside = (events[:, EVENT_INDEX["mean_pt"]] < scaling.limits["mean_pt"][1]) & (
-        events[:, EVENT_INDEX["mean_pt"]] > scaling.limits["mean_pt"][0]
+    inside = (events[:, EVENT_INDEX["mean_pt"]] < scaling.vector.limits["mean_pt"][1]) & (
+        events[:, EVENT_INDEX["mean_pt"]] > scaling.vector.limits["mean_pt"][0]
     )
     sum_pt = events[:, EVENT_INDEX["sum_pt"]] / scaling.slices.pt_unit
     np.testing.assert_allclose(whole["pt"][inside], sum_pt[inside], rtol=1e-3)
@@ -318,7 +318,7 @@ def test_turning_an_event_changes_nothing_but_its_psi_2(scaling, real):
     # What the particle branch is told depends on no direction, but for mean_phi.
     for k in (MEAN_PT, B, MEAN_ETA, Q_LENGTH):
         torch.testing.assert_close(
-            scaling.condition(z_turned)[:, k], scaling.condition(z)[:, k], rtol=0, atol=5e-3
+            condition_of(z_turned)[:, k], condition_of(z)[:, k], rtol=0, atol=5e-3
         )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from hitools.core.aligned import is_hard
 from hitools.core.diffusion.schedule import alpha_sigma, denoised, diffuse, velocity
 from hitools.core.errors import InputError
+from hitools.core.event_scores import turn_of
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.networks import Network
 from hitools.core.nets.rotary_net import RotaryNet
@@ -193,7 +194,7 @@ def losses(
         if not isinstance(model, RotaryNet):
             raise InputError(f"training: networks of kind {model.config.kind!r} estimate no sums")
         predicted, estimates = model.particle_outputs(noised, t, events, offsets)
-        turn = layout.spread(model.representation.turn_of(events))
+        turn = layout.spread(turn_of(events))
         true = model.representation.contributions(particles, turn)
         sums_loss = _sums_loss(estimates, true, event_emphasis, layout, particle_weights.sum())
     else:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hitools.core.aligned import CIRCLE, Aligned, is_hard
+from hitools.core.event_scores import turn_of
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.regression import Regression
 
@@ -36,7 +37,7 @@ def moved_to_sums(representation: Aligned, x: Tensor, given: Tensor, layout: Lay
     Returns:
         (n_total, 4 or 5).
     """
-    psi = layout.spread(representation.turn_of(given))
+    psi = layout.spread(turn_of(given))
     added = representation.contributions(x, psi)
     of_hard = representation.hard_sums(x, given, layout.event_of_particle)
     totals = representation.totals(given, layout.n_particles, of_hard)

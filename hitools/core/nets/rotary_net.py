@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from hitools.core.aligned import CIRCLE, N_LEFT, Aligned, is_hard
 from hitools.core.diffusion.schedule import alpha_sigma
+from hitools.core.event_scores import condition_of, turn_of, turning_of
 from hitools.core.features import COUNT_COLUMNS
 from hitools.core.known_sums import N_TURNING, N_WHOLE
 from hitools.core.nets.fields import fields, n_fields
@@ -139,9 +140,9 @@ class RotaryNet(nn.Module):
             self.whole = WholeBranch(representation, N_CONDITION - 1, N_TURNING, config.whole_width)
         self.event: ScoresBranch | VectorBranch
         if config.vector_parts:
+            vector = representation.vector
             counts = {
-                name: Counts(representation.events[name], *representation.limits[name])
-                for name in COUNT_COLUMNS
+                name: Counts(vector.events[name], *vector.limits[name]) for name in COUNT_COLUMNS
             }
             self.event = VectorBranch(config.event_width, config.vector_parts, counts)
         else:
@@ -196,9 +197,9 @@ class RotaryNet(nn.Module):
 
     def _oriented(self, events: Tensor) -> Tensor:
         """(n_events, N_ORIENTED): event scores, and how events are turned."""
-        psi = self.representation.turn_of(events)
+        psi = turn_of(events)
         turn = torch.stack([psi.cos(), psi.sin()], dim=1)
-        return torch.cat([self.representation.condition(events), turn], dim=1)
+        return torch.cat([condition_of(events), turn], dim=1)
 
     def hard_log_likelihood(self, x: Tensor, events: Tensor, layout: Layout) -> Tensor:
         """(n_events,) logarithm of the density of the hard ones of (n_total, 5) particles.
@@ -256,7 +257,7 @@ class RotaryNet(nn.Module):
         rows = hardest_first(x[:, 0], wanted, layout.event_of_particle)
         event, x = layout.event_of_particle[rows], x[rows]
         phi = torch.atan2(x[:, 3], x[:, 2])
-        turn = self.representation.turn_of(events)
+        turn = turn_of(events)
         n_particles = layout.n_particles[index]
         known, totals = self._told(branch, events[index], n_particles)
         return index, ListedEvents(
@@ -277,7 +278,7 @@ class RotaryNet(nn.Module):
         """
         if branch is self.whole:
             totals = self.representation.turning_totals(events, n_particles)
-            return self.representation.turning(events), totals
+            return turning_of(events), totals
         return self._oriented(events), self.representation.whole_totals(events, n_particles)
 
     def _added(self, branch: ListBranch, x: Tensor, turn: Tensor) -> Tensor:
@@ -320,7 +321,7 @@ class RotaryNet(nn.Module):
         noise: Callable[[Tensor, int], Tensor],
     ) -> tuple[Tensor, Tensor]:
         """Of the events of these numbers; see draw_hard."""
-        turn = self.representation.turn_of(events)[index]
+        turn = turn_of(events)[index]
         known, totals = self._told(branch, events[index], n_particles[index])
 
         def in_model_space(particles: Tensor) -> Tensor:
@@ -350,7 +351,7 @@ class RotaryNet(nn.Module):
         spread = layout.spread_times(alpha), layout.spread_times(sigma)
         hard = is_hard(x)
         soft = (~hard[:, None]).to(x.dtype)
-        psi = layout.spread(self.representation.turn_of(events))
+        psi = layout.spread(turn_of(events))
         regression = Regression(self.representation, x, psi, alpha, sigma, layout)
         of_hard = self.representation.hard_sums(x, events, layout.event_of_particle)
         totals = self.representation.totals(events, layout.n_particles, of_hard)
@@ -360,7 +361,7 @@ class RotaryNet(nn.Module):
         turn = Turn(eta, phi, self.config.head_width // 2)
 
         time = time_features(t).expand(len(events), -1)
-        known = [self.representation.condition(events), events[:, N_EVENT:], time]
+        known = [condition_of(events), events[:, N_EVENT:], time]
         condition = self.condition_out(
             functional.silu(self.condition_hidden(torch.cat(known, dim=1)))
         )

@@ -10,6 +10,7 @@ from scipy import stats
 from hitools.core.aligned import CIRCLE, Aligned
 from hitools.core.diffusion.schedule import alpha_sigma
 from hitools.core.diffusion.solvers import SOLVERS
+from hitools.core.event_scores import turn_of
 from hitools.core.nets import stacks
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.regression import RIDGE, Regression
@@ -125,7 +126,7 @@ def test_particles_that_are_known_contribute_what_they_are(scaling, oo):
         *(torch.from_numpy(a) for a in (real.events, real.particles, real.offsets))
     )
     layout = Layout.from_offsets(torch.from_numpy(real.offsets), x.device)
-    turn = layout.spread(scaling.turn_of(z))
+    turn = layout.spread(turn_of(z))
     alpha, sigma = alpha_sigma(torch.zeros(len(real), 1))
     found = Regression(scaling, x, turn, alpha, sigma, layout)
     exact = scaling.contributions(x, turn)
@@ -198,7 +199,7 @@ def test_what_meets_the_sums_leaves_the_spectra_as_they_are(oo):
     none_hard = torch.zeros(len(z), len(scaling.known))
     wanted = scaling.totals(z, torch.from_numpy(real.n_particles), none_hard)
     layout = Layout.from_offsets(offsets, x.device)
-    each = scaling.contributions(made, layout.spread(scaling.turn_of(z)))
+    each = scaling.contributions(made, layout.spread(turn_of(z)))
     sums = torch.zeros_like(wanted).index_add(0, layout.event_of_particle, each)
     sums_of = scaling.slices.sums
     first = wanted[:, : sums_of.n_features].view(len(real), N_SLICES, -1)

@@ -10,6 +10,7 @@ import torch
 from hitools.core.aligned import Aligned, is_hard
 from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.errors import InputError
+from hitools.core.event_scores import turn_of
 from hitools.core.nets.config import NetConfig
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.model import Denoiser
@@ -220,7 +221,7 @@ def test_the_shortfall_is_what_the_estimates_miss_of_the_event(model, scaling, o
         *(torch.from_numpy(a) for a in (real.events, real.particles, real.offsets))
     )
     layout = Layout.from_offsets(torch.from_numpy(real.offsets), torch.device("cpu"))
-    plain = scaling.contributions(x, layout.spread(scaling.turn_of(z)))
+    plain = scaling.contributions(x, layout.spread(turn_of(z)))
     none_hard = torch.zeros(len(z), len(scaling.known))
     totals = scaling.totals(z, layout.n_particles, none_hard)
     place = model.shortfalls[0]
@@ -244,7 +245,7 @@ def test_untrained_it_already_closes_on_what_is_known(scaling, oo):
     torch.manual_seed(0)
     model = RotaryNet(TINY, scaling)
     offsets = torch.from_numpy(real.offsets)
-    psi = layout.spread(scaling.turn_of(z))
+    psi = layout.spread(turn_of(z))
     none_hard = torch.zeros(len(z), len(scaling.known))
     totals = scaling.totals(z, layout.n_particles, none_hard)
 

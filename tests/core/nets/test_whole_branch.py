@@ -10,6 +10,7 @@ from scipy import stats
 
 from hitools.core.aligned import CIRCLE, Aligned, is_hard
 from hitools.core.batch import EventBatch
+from hitools.core.event_scores import turn_of
 from hitools.core.features import GEOMETRY_COLUMNS, features
 from hitools.core.nets import mixtures, particle_lists
 from hitools.core.nets.hard_laws import turned
@@ -142,7 +143,7 @@ def test_a_turned_event_is_as_likely(scaling, oo):
         # Counts have last digits of other columns, mean phi's too: they are no part of this.
         z[:, 4:7] = 0
         with torch.no_grad():
-            return model.whole_log_likelihood(x, z, layout), scaling.turn_of(z)
+            return model.whole_log_likelihood(x, z, layout), turn_of(z)
 
     before, psi = likelihood(0)
     for angle in (0.7, 1.4):
@@ -309,9 +310,7 @@ def test_it_learns_to_meet_the_sums_of_its_event(scaling, oo):
     found, _ = drawn(model, batch)
     assert float(found[:, 2:4].norm(dim=1).std()) == pytest.approx(0, abs=1e-4)
     assert float(found[:, 2:4].norm(dim=1).mean()) == pytest.approx(CIRCLE, abs=1e-4)
-    added = scaling.known.of_turning(
-        scaling.contributions(found, layout.spread(scaling.turn_of(z)))
-    )
+    added = scaling.known.of_turning(scaling.contributions(found, layout.spread(turn_of(z))))
     sums = torch.zeros(len(batch), added.shape[1]).index_add(0, layout.event_of_particle, added)
     totals = scaling.turning_totals(z, layout.n_particles)
     for k, name in ((1, "sum pT"), (2, "Q"), (4, "eta")):

@@ -162,7 +162,7 @@ def test_stage_two_of_the_rotary_network_takes_the_weights_and_the_new_maps(few,
     kept = train(other, tmp_path / "kept", options, start=Start(first, "keep"))
     mine, theirs = (one.read_config().representation for one in (kept, first))
     assert mine.pt == theirs.pt
-    assert mine.limits["n_particles"][1] == other.n_particles.max()
+    assert mine.vector.limits["n_particles"][1] == other.n_particles.max()
 
 
 def test_stage_two_keeps_the_kind_of_its_model(few, tmp_path):
