@@ -26,11 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hitools.core.aligned import Aligned
-from hitools.core.nets.hard_laws import (
-    ONE_TURN,
-    Places,
-    rank_of_score,
-)
+from hitools.core.nets.hard_laws import ONE_TURN, Places, rank_of_score
 from hitools.core.nets.layers import Dense
 from hitools.core.nets.mixtures import LOG_WIDTHS, NormalMixture
 from hitools.core.nets.particle_lists import (
@@ -225,9 +221,8 @@ class _Missing:
     @classmethod
     def of(cls, representation: Aligned, missing: Tensor) -> "_Missing":
         """From (n, N_TURNING)."""
-        n, sum_pt, q_x, q_y, sum_eta, *momentum = representation.plain_sums(missing.float()).unbind(
-            1
-        )
+        sums = representation.plain_sums(missing.float())
+        n, sum_pt, q_x, q_y, sum_eta, *momentum = sums.unbind(1)
         balance = torch.stack(momentum, dim=1)
         length = balance.norm(dim=1)
         direction = balance / length.clamp(min=_TINY)[:, None]
