@@ -214,7 +214,7 @@ def _train(
         with _bar(run, quiet=quiet) as report:
             run.trainer.run(report)
         if run.is_main:
-            _calibrate(run, folder, options.calibration_events, quiet=quiet)
+            _calibrate(run, folder, quiet=quiet)
         epochs = folder.read_metrics() if run.is_main else []
     if epochs:
         best = min(epochs, key=lambda line: line["validation"]["total"])
@@ -230,20 +230,19 @@ def _train(
         save_figure(loss_figure(epochs), plot)
 
 
-def _calibrate(run: "Prepared", folder: "ModelFolder", n_events: int, *, quiet: bool) -> None:
+def _calibrate(run: "Prepared", folder: "ModelFolder", *, quiet: bool) -> None:
     """Set the spectra right, unless it was done or there are too few events to know them."""
     import torch
 
     from hitools.core.calibration import calibrate, is_due
 
-    if not n_events or run.data["n_train"] < n_events:
-        return
-    if not is_due(folder, n_events, trained=run.first_step < run.total_steps):
+    n_events = len(run.calibration)
+    if not n_events or not is_due(folder, n_events, trained=run.first_step < run.total_steps):
         return
     say(f"generating {n_events:,} events to set the spectra of pT and eta right", quiet=quiet)
     calibrate(
         folder,
-        n_events,
+        run.calibration,
         torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         lambda batches: tracked(batches, n_events, "generating", quiet=quiet),
     )

@@ -67,6 +67,8 @@ class Aligned:
         slices: maps of the sums in slices of eta, over particles that are not hard.
         generated: maps of the scores of pT and eta as the trained network hands them out to normal
             ones (calibration.py); None where these were not measured.
+        wanted: of the scores that the particles of real events have where these are generated; None
+            where normal ones are wanted.
         hard_from: score of pT from which on particles are hard: they are drawn before the others,
             and the scores of the others are those among themselves. None where none are.
         whole_below: all particles of events of fewer are drawn so, and count as hard; 0 where only
@@ -84,6 +86,7 @@ class Aligned:
     eta_scale: float
     slices: Slices
     generated: tuple[QuantileMap, QuantileMap] | None = None
+    wanted: tuple[QuantileMap, QuantileMap] | None = None
     hard_from: float | None = None
     whole_below: int = 0
 
@@ -180,12 +183,20 @@ class Aligned:
             pt_min=other.pt_min,
             pt_max=other.pt_max,
             generated=None,
+            wanted=None,
             whole_below=other.whole_below,
         )
 
-    def calibrated(self, pt: FloatArray, eta: FloatArray) -> "Aligned":
-        """The same for a network that hands out these (n,) scores, which become normal."""
-        return replace(self, generated=(QuantileMap.fit(pt), QuantileMap.fit(eta)))
+    def calibrated(self, generated: FloatArray, wanted: FloatArray) -> "Aligned":
+        """The same for a network that hands out (n, 2) scores of pT and eta where (m, 2) are real.
+
+        Particles that are denoised are not all of those that the maps were made for: small events
+        are drawn as a whole, and maps that are kept may be of other events. So the scores of real
+        ones need not be normal.
+        """
+        pt, eta = (QuantileMap.fit(column) for column in generated.T)
+        real_pt, real_eta = (QuantileMap.fit(column) for column in wanted.T)
+        return replace(self, generated=(pt, eta), wanted=(real_pt, real_eta))
 
     @property
     def n_event_features(self) -> int:
@@ -245,7 +256,10 @@ class Aligned:
         """
         if self.generated is None:
             return x
-        scores = torch.stack([m.encode(x[:, k]) for k, m in enumerate(self.generated)], dim=1)
+        columns = [one.encode(x[:, k]) for k, one in enumerate(self.generated)]
+        if self.wanted is not None:
+            columns = [one.decode(column) for one, column in zip(self.wanted, columns, strict=True)]
+        scores = torch.stack(columns, dim=1)
         scores = torch.where(is_hard(x)[:, None], x[:, :2], scores)
         return torch.cat([scores, x[:, 2:]], dim=1)
 
@@ -452,6 +466,7 @@ class Aligned:
             "eta_scale": self.eta_scale,
             "slices": self.slices.to_dict(),
             "generated": self.generated and [one.to_dict() for one in self.generated],
+            "wanted": self.wanted and [one.to_dict() for one in self.wanted],
             "hard_from": self.hard_from,
             "whole_below": self.whole_below,
         }
@@ -459,10 +474,6 @@ class Aligned:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Aligned":
         """See Representation."""
-        generated = values.get("generated")
-        if generated is not None:
-            pt, eta = (QuantileMap.from_dict(one) for one in generated)
-            generated = pt, eta
         return cls(
             VectorMaps.from_dict(values),
             QuantileMap.from_dict(values["pt"]),
@@ -472,7 +483,8 @@ class Aligned:
             float(values["pt_max"]),
             float(values["eta_scale"]),
             Slices.from_dict(values["slices"]),
-            generated,
+            _pair(values.get("generated")),
+            _pair(values.get("wanted")),
             values.get("hard_from"),
             int(values.get("whole_below", 0)),
         )
@@ -496,3 +508,11 @@ def _offsets_of(some: Tensor, offsets: Tensor) -> Tensor:
     """(n_events + 1,) offsets of (n_total,) some of the particles alone."""
     before = torch.cat([some.new_zeros(1, dtype=torch.int64), some.cumsum(0)])
     return before[offsets.to(some.device)]
+
+
+def _pair(maps: Any) -> tuple[QuantileMap, QuantileMap] | None:
+    """Of the dictionaries of two maps, or of None."""
+    if maps is None:
+        return None
+    pt, eta = (QuantileMap.from_dict(one) for one in maps)
+    return pt, eta

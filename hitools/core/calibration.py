@@ -1,10 +1,11 @@
 """What is measured on a trained model itself: its first velocity, and its spectra, set right.
 
 The velocity that particles begin with is fitted, so that sampling need not ask the network for it
-(first_velocity.py). The one-particle spectra of pT and eta are built in as maps of normal scores
-(aligned.py), and a perfect network would hand out scores that are normal. A real one hands out a
-tail that is too thin or too thick. Once trained, its own particles say how: their quantiles become
-the map's. Only events that it generates and the spectra of its training events enter.
+(first_velocity.py). The one-particle spectra of pT and eta are built in as maps of scores
+(aligned.py), and a perfect network would hand out the scores that real particles have. A real one
+hands out a tail that is too thin or too thick. Once trained, it says how: particles are drawn for
+the vectors of training events, and their quantiles become those of the particles of these events.
+That they are the same events leaves out by how much one sample of events differs from another.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +32,7 @@ N_FIRST: Final = 3000
 
 def calibrate(
     folder: ModelFolder,
-    n_events: int,
+    real: EventBatch,
     device: torch.device,
     watched: Callable[[Iterator[EventBatch]], Iterable[EventBatch]] = iter,
 ) -> None:
@@ -39,7 +40,8 @@ def calibrate(
 
     Args:
         folder: of a trained model whose representation is Aligned; see is_due.
-        n_events: to generate, as hi-sample does by default.
+        real: events that it was trained on, each with particles: as many are generated, as
+            hi-sample --like does.
         device: where to.
         watched: hands the generated events on, to show how far they are.
 
@@ -49,16 +51,17 @@ def calibrate(
     network, config = folder.read_model()
     representation = config.representation
     assert isinstance(representation, Aligned)
-    bare = replace(representation, generated=None)
+    bare = replace(representation, generated=None, wanted=None)
+    n_events = len(real)
     sampling = replace(Sampling(seed=SEED, **config.sampling), corrections=0)
     bare_config = replace(config, representation=bare, first_velocity=None)
     first = _first_velocity(Generator(network, bare_config, sampling, device), n_events)
     bare_config = replace(bare_config, first_velocity=first)
-    generator = Generator(network, bare_config, sampling, device)
-    scores = [_scores(bare, batch) for batch in watched(generator.sample(n_events))]
-    pt, eta = np.concatenate(scores).T
+    generator = Generator(network, bare_config, sampling, device, like=real.events)
+    parts = [_scores(bare, batch) for batch in watched(generator.sample(n_events))]
+    generated, wanted = np.concatenate(parts), _scores(bare, real)
     # Where all events are drawn as a whole, nothing is denoised, and nothing is to be set right.
-    calibrated = representation.calibrated(pt, eta) if len(pt) else bare
+    calibrated = bare.calibrated(generated, wanted) if len(generated) and len(wanted) else bare
     folder.write_config(
         replace(
             config,
@@ -95,7 +98,7 @@ def _first_velocity(generator: Generator, n_events: int) -> FirstVelocity | None
 
 
 def _scores(representation: Aligned, batch: EventBatch) -> np.ndarray:
-    """(n, 2) scores of pT and eta of the particles that the network denoised."""
+    """(n, 2) scores of pT and eta of the particles that the network denoises."""
     arrays = (torch.from_numpy(a) for a in (batch.events, batch.particles, batch.offsets))
     x = representation.encode(*arrays)[1]
     return x[~is_hard(x), :2].numpy()

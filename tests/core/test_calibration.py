@@ -67,10 +67,10 @@ def test_spectra_become_those_of_the_training_events(folder, real):
         ]
 
     before = distances()
-    assert is_due(folder, 300, trained=False)
-    calibrate(folder, 300, CPU)
-    assert not is_due(folder, 300, trained=False)
-    assert is_due(folder, 300, trained=True)
+    assert is_due(folder, len(real), trained=False)
+    calibrate(folder, real, CPU)
+    assert not is_due(folder, len(real), trained=False)
+    assert is_due(folder, len(real), trained=True)
     assert is_due(folder, 200, trained=False)
     after = distances()
     assert before[0] > 0.05
@@ -81,9 +81,28 @@ def test_spectra_become_those_of_the_training_events(folder, real):
     assert after[1] < 0.3 * before[1]
 
 
-def test_the_first_velocity_is_the_network_s(folder):
+def test_spectra_are_those_of_the_events_that_were_trained_on_whatever_the_maps_are_of(
+    real, tmp_path
+):
+    """Maps that are kept from other events, or made with small events that are drawn as a whole."""
+    mean_pt = real.event("mean_pt")
+    hard = real.take(np.flatnonzero(mean_pt > np.median(mean_pt)))
+    folder = folder_of(Aligned.fit([real], eta_max=2.5), real, tmp_path)
+    calibrate(folder, hard, CPU)
+    model, config = folder.read_model()
+    sampling = Sampling(seed=5, **config.sampling)
+    generator = Generator(model, config, sampling, CPU, like=hard.events)
+    parts = list(generator.sample(len(hard)))
+    pt = np.concatenate([part.particle("pt") for part in parts])
+    apart = stats.wasserstein_distance(real.particle("pt"), hard.particle("pt"))
+    assert stats.wasserstein_distance(pt, hard.particle("pt")) < 0.3 * apart
+    known = type(config.representation).from_dict(config.representation.to_dict())
+    assert known == config.representation
+
+
+def test_the_first_velocity_is_the_network_s(folder, real):
     """Of other events than it was fitted on; a sampler that has it asks the network once less."""
-    calibrate(folder, 750, CPU)
+    calibrate(folder, real.take(np.arange(750) % len(real)), CPU)
     model, config = folder.read_model()
     assert config.first_velocity is not None
     sampling = Sampling(seed=5, **config.sampling)
@@ -105,14 +124,14 @@ def test_the_first_velocity_is_the_network_s(folder):
         assert asked == times
 
 
-def test_it_says_the_same_when_done_again_and_leaves_the_rest(folder):
+def test_it_says_the_same_when_done_again_and_leaves_the_rest(folder, real):
     _, untouched = folder.read_model()
-    calibrate(folder, 50, CPU)
+    calibrate(folder, real[:50], CPU)
     first = folder.config_path.read_bytes()
-    calibrate(folder, 50, CPU)
+    calibrate(folder, real[:50], CPU)
     assert folder.config_path.read_bytes() == first
     _, config = folder.read_model()
-    assert replace(config.representation, generated=None) == untouched.representation
+    assert replace(config.representation, generated=None, wanted=None) == untouched.representation
     assert config.sampling == untouched.sampling
     assert config.training == untouched.training | {"calibration_events": 50}
 
@@ -138,7 +157,7 @@ def test_where_all_events_are_drawn_as_a_whole_nothing_is_set_right(real, tmp_pa
     few = real.take(np.flatnonzero(real.n_particles < 60))
     scaling = Aligned.fit([few], hard_from=2.0, whole_below=below, eta_max=2.5)
     folder = folder_of(scaling, few, tmp_path)
-    calibrate(folder, 100, CPU)
+    calibrate(folder, few, CPU)
     model, config = folder.read_model()
     assert config.first_velocity is None
     assert config.representation.generated is None

@@ -105,6 +105,8 @@ class Prepared:
         first_step: steps that were done before.
         n_weights: parameters of the network.
         data: counts of events, as in config.json.
+        calibration: training events to set the spectra right with, from all parts of the data; none
+            where there are fewer than options say.
         device: where it runs, for people.
         is_main: whether this process speaks and writes.
     """
@@ -115,6 +117,7 @@ class Prepared:
     first_step: int
     n_weights: int
     data: dict[str, Any]
+    calibration: EventBatch
     device: str
     is_main: bool
 
@@ -264,6 +267,7 @@ def _prepare(
         first_step=agreed(accelerator, trainer.resume),
         n_weights=sum(weight.numel() for weight in model.parameters()),
         data=facts,
+        calibration=_calibration(data, options.calibration_events),
         device=_device_name(accelerator, events),
         is_main=accelerator.is_main_process,
     )
@@ -353,6 +357,14 @@ def _first_of_stream(
     rows = np.flatnonzero(events.n_particles > 0)
     data = TrainingData(events, rows, rows[: options.validation_events])
     return data, chain([rest], source)
+
+
+def _calibration(data: TrainingData, n_events: int) -> EventBatch:
+    """So many of the events to train on, evenly spread; none where there are not as many."""
+    if len(data.train) < n_events:
+        n_events = 0
+    places = np.arange(n_events) * len(data.train) // max(n_events, 1)
+    return data.events.take(data.train[places])
 
 
 def _to_show(data: TrainingData, options: TrainingOptions) -> TrainingData:
