@@ -211,6 +211,23 @@ def test_scaling_is_measured_on_training_events_alone(few, tmp_path):
     assert plain.read_config().representation == other.read_config().representation
 
 
+def test_spectra_are_set_right_with_training_events_from_all_parts_of_the_data(few, tmp_path):
+    """15 of 20 events are trained on; where more are asked for, there are none."""
+
+    def places(n_events: int) -> list[int]:
+        sources = Sources(few.split(max_particles=500), None, False, lambda: META)
+        options = replace(ROTARY, calibration_events=n_events)
+        with prepared(options, sources, Start(), tmp_path / str(n_events), lambda m: m) as run:
+            events = run.calibration.events
+        return [int(np.flatnonzero((few.events == row).all(axis=1))[0]) for row in events]
+
+    trained_on = places(15)
+    assert len(set(trained_on)) == 15
+    some = places(5)
+    assert some == trained_on[::3]
+    assert places(16) == places(0) == []
+
+
 def test_data_on_disk_train_like_data_in_memory(few, tmp_path):
     memory = train(few, tmp_path / "memory")
     disk = train(few, tmp_path / "disk", replace(OPTIONS, memory_gb=0))
