@@ -30,6 +30,7 @@ from hitools.core.features import (
 )
 from hitools.core.known_sums import N_BALANCE, KnownSums
 from hitools.core.quantiles import QuantileMap
+from hitools.core.right_spectra import RightSpectra
 from hitools.core.scaling import Mended
 from hitools.core.slices import Slices, SliceSums, shares
 from hitools.core.vector_maps import VectorMaps
@@ -65,10 +66,8 @@ class Aligned:
         pt_max: highest possible pT, by the beam energy's order: ten times the highest seen.
         eta_scale: typical size of eta.
         slices: maps of the sums in slices of eta, over particles that are not hard.
-        generated: maps of the scores of pT and eta as the trained network hands them out to normal
-            ones (calibration.py); None where these were not measured.
-        wanted: of the scores that the particles of real events have where these are generated; None
-            where normal ones are wanted.
+        right_spectra: maps of the scores of pT and eta as the trained network hands them out to
+            those of real particles (calibration.py); None where these were not measured.
         hard_from: score of pT from which on particles are hard: they are drawn before the others,
             and the scores of the others are those among themselves. None where none are.
         whole_below: all particles of events of fewer are drawn so, and count as hard; 0 where only
@@ -85,8 +84,7 @@ class Aligned:
     pt_max: float
     eta_scale: float
     slices: Slices
-    generated: tuple[QuantileMap, QuantileMap] | None = None
-    wanted: tuple[QuantileMap, QuantileMap] | None = None
+    right_spectra: RightSpectra | None = None
     hard_from: float | None = None
     whole_below: int = 0
 
@@ -182,21 +180,9 @@ class Aligned:
             eta_max=other.eta_max,
             pt_min=other.pt_min,
             pt_max=other.pt_max,
-            generated=None,
-            wanted=None,
+            right_spectra=None,
             whole_below=other.whole_below,
         )
-
-    def calibrated(self, generated: FloatArray, wanted: FloatArray) -> "Aligned":
-        """The same for a network that hands out (n, 2) scores of pT and eta where (m, 2) are real.
-
-        Particles that are denoised are not all of those that the maps were made for: small events
-        are drawn as a whole, and maps that are kept may be of other events. So the scores of real
-        ones need not be normal.
-        """
-        pt, eta = (QuantileMap.fit(column) for column in generated.T)
-        real_pt, real_eta = (QuantileMap.fit(column) for column in wanted.T)
-        return replace(self, generated=(pt, eta), wanted=(real_pt, real_eta))
 
     @property
     def n_event_features(self) -> int:
@@ -249,17 +235,18 @@ class Aligned:
         """See Representation, and VectorMaps.decode."""
         return self.vector.decode(z, self.eta_max)
 
-    def set_right(self, x: Tensor) -> Tensor:
-        """Particles as the trained network hands them out, (n_total, 4 or 5), by calibration.
+    def set_right(self, x: Tensor, n_particles: Tensor) -> Tensor:
+        """Particles as the trained network hands them out, by calibration.
 
         Hard particles are drawn by their likelihood: nothing is to be set right.
+
+        Args:
+            x: (n_total, 4 or 5) particles in model space.
+            n_particles: (n_total,) of the event of each.
         """
-        if self.generated is None:
+        if self.right_spectra is None:
             return x
-        columns = [one.encode(x[:, k]) for k, one in enumerate(self.generated)]
-        if self.wanted is not None:
-            columns = [one.decode(column) for one, column in zip(self.wanted, columns, strict=True)]
-        scores = torch.stack(columns, dim=1)
+        scores = self.right_spectra.apply(x[:, :2], n_particles)
         scores = torch.where(is_hard(x)[:, None], x[:, :2], scores)
         return torch.cat([scores, x[:, 2:]], dim=1)
 
@@ -465,8 +452,7 @@ class Aligned:
             "pt_max": self.pt_max,
             "eta_scale": self.eta_scale,
             "slices": self.slices.to_dict(),
-            "generated": self.generated and [one.to_dict() for one in self.generated],
-            "wanted": self.wanted and [one.to_dict() for one in self.wanted],
+            "right_spectra": self.right_spectra and self.right_spectra.to_dict(),
             "hard_from": self.hard_from,
             "whole_below": self.whole_below,
         }
@@ -474,6 +460,7 @@ class Aligned:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Aligned":
         """See Representation."""
+        right = values["right_spectra"]
         return cls(
             VectorMaps.from_dict(values),
             QuantileMap.from_dict(values["pt"]),
@@ -483,8 +470,7 @@ class Aligned:
             float(values["pt_max"]),
             float(values["eta_scale"]),
             Slices.from_dict(values["slices"]),
-            _pair(values.get("generated")),
-            _pair(values.get("wanted")),
+            right and RightSpectra.from_dict(right),
             values.get("hard_from"),
             int(values.get("whole_below", 0)),
         )
@@ -508,11 +494,3 @@ def _offsets_of(some: Tensor, offsets: Tensor) -> Tensor:
     """(n_events + 1,) offsets of (n_total,) some of the particles alone."""
     before = torch.cat([some.new_zeros(1, dtype=torch.int64), some.cumsum(0)])
     return before[offsets.to(some.device)]
-
-
-def _pair(maps: Any) -> tuple[QuantileMap, QuantileMap] | None:
-    """Of the dictionaries of two maps, or of None."""
-    if maps is None:
-        return None
-    pt, eta = (QuantileMap.from_dict(one) for one in maps)
-    return pt, eta

@@ -4,8 +4,10 @@ The velocity that particles begin with is fitted, so that sampling need not ask 
 (first_velocity.py). The one-particle spectra of pT and eta are built in as maps of scores
 (aligned.py), and a perfect network would hand out the scores that real particles have. A real one
 hands out a tail that is too thin or too thick. Once trained, it says how: particles are drawn for
-the vectors of training events, and their quantiles become those of the particles of these events.
-That they are the same events leaves out by how much one sample of events differs from another.
+the vectors of training events, and their quantiles become those of the particles of these events,
+in each class of sizes of events (right_spectra.py). That they are the same events leaves out by how
+much one sample of events differs from another. Real scores need not be normal, either: small events
+are drawn as a whole and not denoised, and maps that are kept may be of other events.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +23,7 @@ from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.first_velocity import FirstVelocity
 from hitools.core.generator import Generator
 from hitools.core.modelfolder import ModelFolder
+from hitools.core.right_spectra import RightSpectra, SoftScores
 from hitools.core.sampling import Sampling
 
 SEED: Final = 987_654_321
@@ -51,7 +54,7 @@ def calibrate(
     network, config = folder.read_model()
     representation = config.representation
     assert isinstance(representation, Aligned)
-    bare = replace(representation, generated=None, wanted=None)
+    bare = replace(representation, right_spectra=None)
     n_events = len(real)
     sampling = replace(Sampling(seed=SEED, **config.sampling), corrections=0)
     bare_config = replace(config, representation=bare, first_velocity=None)
@@ -59,13 +62,14 @@ def calibrate(
     bare_config = replace(bare_config, first_velocity=first)
     generator = Generator(network, bare_config, sampling, device, like=real.events)
     parts = [_scores(bare, batch) for batch in watched(generator.sample(n_events))]
-    generated, wanted = np.concatenate(parts), _scores(bare, real)
+    generated, wanted = SoftScores.joined(parts), _scores(bare, real)
     # Where all events are drawn as a whole, nothing is denoised, and nothing is to be set right.
-    calibrated = bare.calibrated(generated, wanted) if len(generated) and len(wanted) else bare
+    some = len(generated.values) and len(wanted.values)
+    right = RightSpectra.fit(generated, wanted) if some else None
     folder.write_config(
         replace(
             config,
-            representation=calibrated,
+            representation=replace(bare, right_spectra=right),
             training=config.training | {"calibration_events": n_events},
             first_velocity=first,
         )
@@ -84,7 +88,7 @@ def is_due(folder: ModelFolder, n_events: int, *, trained: bool) -> bool:
     representation = config.representation
     if not isinstance(representation, Aligned):
         return False
-    done = representation.generated is not None
+    done = representation.right_spectra is not None
     return trained or not done or config.training.get("calibration_events") != n_events
 
 
@@ -97,8 +101,10 @@ def _first_velocity(generator: Generator, n_events: int) -> FirstVelocity | None
     return FirstVelocity.fit(len(EVENT_SCORES), given, n_particles, of_hard, velocities)
 
 
-def _scores(representation: Aligned, batch: EventBatch) -> np.ndarray:
-    """(n, 2) scores of pT and eta of the particles that the network denoises."""
+def _scores(representation: Aligned, batch: EventBatch) -> SoftScores:
+    """Of the particles that the network denoises."""
     arrays = (torch.from_numpy(a) for a in (batch.events, batch.particles, batch.offsets))
     x = representation.encode(*arrays)[1]
-    return x[~is_hard(x), :2].numpy()
+    soft = ~is_hard(x).numpy()
+    counts = batch.n_particles
+    return SoftScores(x[soft, :2].numpy(), np.repeat(counts, counts)[soft])

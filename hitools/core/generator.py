@@ -376,9 +376,10 @@ class Generator:
         representation = self._representation
         if not isinstance(representation, Aligned):
             return x
-        x = representation.set_right(x.float())
         layout = Layout.from_offsets(some.offsets, x.device)
-        large = layout.spread(some.counts >= SMALL)
+        n_particles = layout.spread(some.counts)
+        x = representation.set_right(x.float(), n_particles)
+        large = n_particles >= SMALL
         if not self._sampling.corrections or not large.any():
             return x
         moved = x

@@ -26,6 +26,9 @@ CLASS_WIDTH: Final = 0.4
 
 LEAST_IN_CLASS: Final = 200
 
+_EDGE: Final = 8
+"""Of N_KNOTS, at the ends of a sample: their slope goes on beyond."""
+
 _LEAST_STEP: Final = 1e-6
 """Of a value, to the next knot: a few digits of float32, for a flat map has no inverse."""
 
@@ -45,12 +48,15 @@ class QuantileMap:
     _tensors: dict[torch.device, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def fit(cls, sample: FloatArray, law: Law = "normal") -> "QuantileMap":
+    def fit(
+        cls, sample: FloatArray, law: Law = "normal", *, n_knots: int = N_KNOTS
+    ) -> "QuantileMap":
         """From a sample.
 
         Args:
             sample: (n,) values, n at least 1, finite; lengths, from 0 on, for "rayleigh".
             law: of the scores.
+            n_knots: the fewer, the less of the sample's noise is in the map, and of its shape.
         """
         ordered = np.sort(np.asarray(sample, np.float64))
         if law == "rayleigh":
@@ -58,7 +64,7 @@ class QuantileMap:
         n = len(ordered)
         # Beyond the sample's own extremes the last slope that the data show goes on.
         reach = float(_score_at(np.array([1 - 0.5 / n]), law)[0])
-        scores = _scores(law)
+        scores = _scores(law, n_knots)
         inside = np.clip(scores, -reach if law == "normal" else 0.0, reach)
         ranks = _probability(inside, law) * n - 0.5
         values = np.interp(ranks, np.arange(n), ordered)
@@ -228,8 +234,8 @@ def _values(knots: Tensor, place: Tensor) -> Tensor:
     return low + (place - left) * (knots.gather(1, left + 1) - low)
 
 
-def _scores(law: Law) -> Float64Array:
-    return np.linspace(-LARGEST_SCORE if law == "normal" else 0.0, LARGEST_SCORE, N_KNOTS)
+def _scores(law: Law, n_knots: int) -> Float64Array:
+    return np.linspace(-LARGEST_SCORE if law == "normal" else 0.0, LARGEST_SCORE, n_knots)
 
 
 def _probability(scores: Float64Array, law: Law) -> Float64Array:
@@ -250,7 +256,7 @@ def _continued(scores: Float64Array, values: Float64Array, inside: Float64Array)
     known = np.flatnonzero(scores == inside)
     if len(known) < 2:
         return values
-    width = min(8, len(known) - 1)
+    width = min(max(_EDGE * len(scores) // N_KNOTS, 1), len(known) - 1)
     for edge, inner in ((known[0], known[width]), (known[-1], known[-1 - width])):
         slope = (values[edge] - values[inner]) / (scores[edge] - scores[inner])
         beyond = scores < scores[edge] if edge < inner else scores > scores[edge]

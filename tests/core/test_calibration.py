@@ -131,7 +131,7 @@ def test_it_says_the_same_when_done_again_and_leaves_the_rest(folder, real):
     calibrate(folder, real[:50], CPU)
     assert folder.config_path.read_bytes() == first
     _, config = folder.read_model()
-    assert replace(config.representation, generated=None, wanted=None) == untouched.representation
+    assert replace(config.representation, right_spectra=None) == untouched.representation
     assert config.sampling == untouched.sampling
     assert config.training == untouched.training | {"calibration_events": 50}
 
@@ -160,7 +160,7 @@ def test_where_all_events_are_drawn_as_a_whole_nothing_is_set_right(real, tmp_pa
     calibrate(folder, few, CPU)
     model, config = folder.read_model()
     assert config.first_velocity is None
-    assert config.representation.generated is None
+    assert config.representation.right_spectra is None
     sample = next(
         iter(Generator(model, config, Sampling(seed=5, **config.sampling), CPU).sample(1))
     )
