@@ -188,7 +188,7 @@ class ModelFolder:
 
     def meta_of(self, values: dict[str, Any]) -> EventMeta:
         """Of the training events, out of read_values(). Raises InputError where it is damaged."""
-        with self._as_written():
+        with self.as_written():
             energy, selection = values["sqrt_s_nn_gev"], values["selection"]
             return EventMeta(
                 system=values["system"],
@@ -206,7 +206,7 @@ class ModelFolder:
         from hitools.core.representations import representation_from_dict
 
         values = self.read_values()
-        with self._as_written():
+        with self.as_written():
             representation = representation_from_dict(values["representation"])
             first = None
             if values.get("first_velocity") is not None:
@@ -232,12 +232,15 @@ class ModelFolder:
             )
 
     @contextmanager
-    def _as_written(self) -> Iterator[None]:
+    def as_written(self) -> Iterator[None]:
         """Values that are missing or of another kind become an InputError."""
         try:
             yield
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{self.config_path}: not as hi-train writes it: {error!r}") from None
+            raise InputError(
+                f"{self.config_path}: not as hi-train writes it (damaged, or of another version): "
+                f"{error!r}"
+            ) from None
 
     # Weights ---------------------------------------------------------------------------------
 

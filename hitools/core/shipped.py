@@ -156,7 +156,7 @@ def describe_solver(solver: str, steps: int, small_solver: str, small_steps: int
 def summarise(folder: ModelFolder) -> ModelSummary:
     """Read configuration, card and the header of the weights. Raises InputError for no model."""
     values = folder.read_values()
-    try:
+    with folder.as_written():
         sampling = values["sampling"]
         solver, steps = str(sampling["solver"]), int(sampling["steps"])
         small_solver = str(sampling.get("small_solver") or solver)
@@ -164,8 +164,6 @@ def summarise(folder: ModelFolder) -> ModelSummary:
         grid = str(sampling.get("grid", "uniform"))
         corrections = int(sampling.get("corrections", 0))
         data, training = dict(values["data"]), dict(values["training"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder.config_path}: not as hi-train writes it: {error!r}") from None
     per_step = [EVALUATIONS_PER_STEP.get(name) for name in (solver, small_solver)]
     all_steps = (steps, max(steps, small_steps))
     # The first is of pure noise, where a formula may stand for the network.
