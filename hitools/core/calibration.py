@@ -64,8 +64,7 @@ def calibrate(
     parts = [_scores(bare, batch) for batch in watched(generator.sample(n_events))]
     generated, wanted = SoftScores.joined(parts), _scores(bare, real)
     # Where all events are drawn as a whole, nothing is denoised, and nothing is to be set right.
-    some = len(generated.values) and len(wanted.values)
-    right = RightSpectra.fit(generated, wanted) if some else None
+    right = RightSpectra.fit(generated, wanted) if len(generated) and len(wanted) else None
     folder.write_config(
         replace(
             config,

@@ -92,6 +92,7 @@ def test_no_file_of_a_model_is_a_pickle(folder):
         ({"network": {"wdith": 3}}, "unknown settings wdith"),
         ({"representation": {"name": "polar"}}, "representation 'polar'"),
         ({"representation": {"name": "standardised"}}, "not as hi-train writes it"),
+        ({"representation": {"name": "aligned"}}, "damaged, or of another version"),
         ({"selection": 7}, "not as hi-train writes it"),
         ({"first_velocity": {"coefficients": []}}, "not as hi-train writes it"),
         (
