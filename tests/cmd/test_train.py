@@ -239,20 +239,20 @@ def test_bad_usage_is_one_line(run, events, arguments, words):
 
 
 def test_spectra_are_set_right_at_the_end_once_and_where_asked_for(run, tmp_path, events):
-    def generated() -> object:
+    def maps() -> object:
         return json.loads((tmp_path / "model/config.json").read_text())["representation"][
-            "generated"
+            "right_spectra"
         ]
 
     words = ("hi-train", events, "-o", "model", *ROTARY, "--no-provenance")
     result = run(*words)
     assert b"set the spectra" not in result.stderr  # too few events for the preset's 2,000
-    assert generated() is None
+    assert maps() is None
     weights = (tmp_path / "model/model.safetensors").read_bytes()
     result = run(*words, "--calibration-events", "15")
     assert result.returncode == 0, result.stderr
     assert b"generating 15 events to set the spectra" in result.stderr
-    assert len(generated()) == 2
+    assert [len(of_class) for of_class in maps()["of_classes"]] == [2]  # pT, eta; one class
     again = run(*words, "--calibration-events", "15")
     assert again.returncode == 0
     assert b"set the spectra" not in again.stderr
