@@ -72,6 +72,10 @@ def made(tmp_path_factory):
             minutes *= 2
             status, errors = once(minutes, kill=expected != 0)
         assert status == expected, errors
+        while more_minutes and not (folder / "out" / "report").exists() and minutes < 20:
+            minutes += 2.4
+            status, errors = once(minutes)
+            assert status == 0, errors
         seconds.append(json.loads((work / "progress.json").read_text())["seconds"])
     return folder, minutes, seconds, too_early
 
