@@ -177,7 +177,12 @@ def _one(
     else:
         if (steps.folder / "sample.h5").is_symlink():
             (steps.folder / "sample.h5").unlink()
-        _sample(steps, folder, model_files, "sample", solving, options)
+        try:
+            _sample(steps, folder, model_files, "sample", solving, options)
+        except OutOfTimeError as late:
+            remarks.append(f"Nothing was measured in the time given: {late}.")
+            n_events = (_count(steps.folder / "reference.h5"), 0)
+            return Result(Column(name, {}), remarks, steps.commands, n_events)
     corrected = bool(config.sampling.get("corrections"))
     found, remarks_of_steps = _measure(
         steps, floor, folder, model_files, solving, options, corrected=corrected

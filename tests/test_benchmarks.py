@@ -111,6 +111,15 @@ def test_closure_is_tabled_by_solver_and_evaluations(oo_path, tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_sample_that_does_not_fit_its_time_is_a_table_without_numbers(oo_path, tmp_path):
+    words = ("-n", 1_000_000, "--time-limit", 2, "-o", tmp_path / "scores", "--json")
+    found = json.loads(run("scorecard", "oo-5360", "--reference", oo_path, *words).stdout)
+    (model,) = found["models"]
+    assert {row["reached"] for row in model["rows"]} == {"not measured"}
+    assert model["events"] == {"reference": 120, "sample": 0}
+    assert "Nothing was measured in the time given: hi-sample" in model["remarks"][-1]
+
+
 def test_a_device_is_compared_with_the_cpu_part_by_part(oo_path):
     result = run("agreement", oo_path, "-n", 16, "--preset", "quick", "--json")
     rows = json.loads(result.stdout)["rows"]

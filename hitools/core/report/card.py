@@ -119,9 +119,12 @@ def _failures(scores: Mapping[str, Any] | None, notes: str) -> str:
     rows = [] if scores is None else [row for row in scores["rows"] if row["reached"] == "no"]
     lines = [f"- {row['label']}: {number(_or_nan(row['value']))}, {row['goal']}" for row in rows]
     missed = "Goals that are missed:\n\n" + "\n".join(lines) if lines else ""
-    unknown = "Not measured yet." if scores is None else ""
+    measured = (
+        [] if scores is None else [r for r in scores["rows"] if r["reached"] != "not measured"]
+    )
+    unknown = "" if measured else "Not measured yet."
     found = [text for text in (unknown, missed, notes.strip()) if text]
-    return "\n\n".join(found) if found else "None of the goals above is missed."
+    return "\n\n".join(found) if found else "None of the goals that were measured is missed."
 
 
 def _or_nan(value: float | None) -> float:

@@ -79,6 +79,12 @@ def test_a_card_without_measurements_says_so(folder):
     assert "Not measured yet." in text
 
 
+def test_a_table_without_numbers_is_no_table_of_goals_reached(folder):
+    empty = scores() | {"rows": Column("oo-toy", {}).rows()}
+    text = card("oo-toy", folder, empty, made_by="make.sh", stages=STAGES)
+    assert text.endswith("## Known failures\n\nNot measured yet.\n")
+
+
 def test_the_list_of_models_shows_the_card_s_first_sentence(folder):
     text = card("oo-toy", folder, None, made_by="make.sh", stages=STAGES)
     (folder.path / CARD).write_text(text)
