@@ -5,7 +5,8 @@
 Evaluations are counted in the network while events are made, the most that an event takes. Time on
 the CPU is processor time of one thread, so that other work on the machine does not matter; on a GPU
 it is wall time. Loading the model and the first events are left out; events have the model's own
-multiplicities.
+multiplicities. As many are made together as hi-sample does, fewer where --seconds has no room for
+three such blocks: an event then costs more, and the line says how many there were.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 MANY = 100_000
 """Events, of which hi-sample makes so many together as the memory of the device has room for."""
 
-SECONDS = {"cpu": 30.0, "cuda": 20.0}
+SECONDS = {"cpu": 60.0, "cuda": 20.0}
 FEWEST_BLOCKS = 3
 
 COUNTED_EVENTS = 16
@@ -37,7 +39,7 @@ def measure(
     Args:
         name: of the model, or its folder.
         device_name: "cpu" or "cuda".
-        seconds: to measure for, at least; three blocks of events always.
+        seconds: to measure for, at least.
         precision: float32 or bf16.
         changes: to the solver that the model's config.json names.
     """
@@ -63,11 +65,11 @@ def measure(
         network, config, sampling, device, autocast=autocast_for(precision, device)
     )
     counted = _most_calls(generator, calls)
-    block = max(map(len, generator.blocks(MANY)))
     clock = time.process_time if device_name == "cpu" else time.perf_counter
-    generator.make(range(1, 1 + block))
+    most = max(map(len, generator.blocks(MANY)))
+    block = _block(generator, most, clock, seconds / FEWEST_BLOCKS)
     per_event: list[float] = []
-    n_particles, start, first = 0, clock(), 1 + block
+    n_particles, start, first = 0, clock(), MANY
     while clock() - start < seconds or len(per_event) < FEWEST_BLOCKS:
         before = clock()
         made = generator.make(range(first, first + block))  # ends on the host: it has waited
@@ -88,6 +90,8 @@ def measure(
         "evaluations": counted["particle_velocity"],
         "event_evaluations": counted["event_velocity"] + counted.get("coarse_velocity", 0),
         "n_events": n_events,
+        "together": block,
+        "together_in_hi_sample": most,
         "particles_per_event": n_particles / n_events,
         "ms_per_event": float(np.mean(per_event)),
         "ms_per_event_error": float(np.std(per_event, ddof=1) / len(per_event) ** 0.5),
@@ -102,6 +106,23 @@ def _most_calls(generator: Any, calls: dict[str, int]) -> dict[str, int]:
         generator.make(range(k, k + 1))
         most = {method: max(n, calls[method] - before[method]) for method, n in most.items()}
     return most
+
+
+def _block(generator: Any, most: int, clock: Callable[[], float], seconds: float) -> int:
+    """Events to make together: as many as hi-sample does, or as these seconds have room for.
+
+    hi-sample's blocks grow from one event on; making these warms up as well.
+    """
+    block, per_event = 1, 0.0
+    for numbers in generator.blocks(MANY):
+        if len(numbers) * per_event > seconds:
+            break
+        before = clock()
+        generator.make(numbers)
+        block, per_event = len(numbers), (clock() - before) / len(numbers)
+        if block == most:
+            break
+    return block
 
 
 def _counting(method: Any, name: str, calls: dict[str, int]) -> Any:
@@ -149,11 +170,14 @@ def main() -> None:
     if options.json:
         print(json.dumps(found, indent=1))
         return
+    few = f", in blocks of {found['together']}"
+    if found["together"] == found["together_in_hi_sample"]:
+        few = ""
     print(
         f"{found['model']}: {found['evaluations']} evaluations, "
         f"{found['ms_per_event']:.2f} +- {found['ms_per_event_error']:.2f} ms an event of "
         f"{found['particles_per_event']:.0f} particles ({found['solver']}, {found['precision']}, "
-        f"{found['device_name']})"
+        f"{found['device_name']}{few})"
     )
 
 

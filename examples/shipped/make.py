@@ -74,6 +74,9 @@ FIRST_EVENTS = (300, 20_000)
 HELD_EVENTS = (400, 100_000)
 SAMPLE_EVENTS = (400, 100_000)
 MOST_EVENTS = 2_000_000
+COST_SHARE = 0.04
+"""Of the time of the evaluation, to measure the cost of an event in."""
+
 CHUNK_SECONDS = 45.0
 """A kill loses at most one file of events, which takes about so long."""
 
@@ -271,13 +274,21 @@ class Making:
 
         Raises TooLittleTimeError where not even these can be made.
         """
-        target = f"{self.name}/cost.json"
-        words = ["python", str(COST), str(model.resolve()), "--seconds", "1", "--output", target]
-        if not self.children.run([*words, "--device", "cuda" if _has_gpu() else "cpu"], left):
+        if left <= 0:
             raise TooLittleTimeError(f"no time to evaluate {self.name}: more --minutes")
-        ms_per_event = json.loads((self.work / target).read_text())["ms_per_event"]
+        ms_per_event = self.record.decide("ms per event", lambda: self.measure_cost(model, left))
         most = min(SAMPLE_EVENTS[1], self.shared.get("held events"))
         return _clip(int(left / 3 / ms_per_event * 1000), (SAMPLE_EVENTS[0], most))
+
+    def measure_cost(self, model: Path, left: float) -> float:
+        """Milliseconds of an event, measured in some of the seconds left."""
+        target = f"{self.name}/cost.json"
+        words = ["python", str(COST), str(model.resolve()), "--output", target]
+        words += ["--seconds", f"{COST_SHARE * left:.2g}"]
+        words += ["--device", "cuda" if _has_gpu() else "cpu"]
+        if not self.children.run(words, left):
+            raise TooLittleTimeError(f"no time to evaluate {self.name}: more --minutes")
+        return float(json.loads((self.work / target).read_text())["ms_per_event"])
 
     # Results -------------------------------------------------------------------------------------
 

@@ -30,6 +30,11 @@ def test_all_commands_are_installed():
     assert {"hi-cat", "hi-info", "hi-mc", "hi-prep"} <= set(COMMANDS)
 
 
+def test_the_readme_tells_what_each_command_does():
+    lines = (Path(__file__).parents[2] / "README.md").read_text().splitlines()
+    assert sorted(line.split("`")[1] for line in lines if line.startswith("| `hi-")) == COMMANDS
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_answers_at_once(run, name):
     """0.3 s of processor time, the least of three: wall time would measure the machine's load."""

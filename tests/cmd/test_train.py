@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 
 import numpy as np
 import pytest
@@ -52,6 +53,21 @@ def more_events(oo, tmp_path_factory):
     with open_writer(path, EventMeta("O-O", 5360.0, Selection())) as out:
         out.write(some)
     return path
+
+
+@pytest.fixture(scope="module")
+def begun(events, more_events, tmp_path_factory):
+    """Of each kind of network, events and a model trained on them, to go on from."""
+
+    @cache
+    def make(kind):
+        used = events if kind == SMALL else more_events
+        folder = tmp_path_factory.mktemp("begun") / "first"
+        words = [script("hi-train"), str(used), "-o", str(folder), *kind, "--no-provenance"]
+        subprocess.run(words, capture_output=True, check=True)
+        return used, folder
+
+    return make
 
 
 @pytest.fixture(scope="module")
@@ -284,18 +300,16 @@ def test_spectra_are_set_right_at_the_end_once_and_where_asked_for(run, tmp_path
         "rotary-denoised-vectors",
     ],
 )
-def test_a_branch_is_trained_alone_and_goes_on_after_kill_9(
-    run, tmp_path, events, more_events, kind, branch
-):
-    events = events if kind is SMALL else more_events
-    first = run("hi-train", events, "-o", "first", *kind, "--no-provenance")
-    assert first.returncode == 0, first.stderr
-    words = [str(events), *kind, "--no-provenance", "--init", "first", "--branch", branch]
-    words += ["--epochs", "20", "--save-seconds", "0"]
+def test_a_branch_is_trained_alone_and_goes_on_after_kill_9(run, tmp_path, begun, kind, branch):
+    events, first = begun(tuple(kind))
+    words = [str(events), *kind, "--no-provenance", "--init", str(first), "--branch", branch]
+    words += ["--epochs", "20" if kind is SMALL else "8"]
     assert run("hi-train", *words, "-o", "whole").returncode == 0
     state = tmp_path / "killed" / "state" / "state.safetensors"
     process = subprocess.Popen(
-        [script("hi-train"), *words, "-o", "killed"], cwd=tmp_path, stderr=subprocess.DEVNULL
+        [script("hi-train"), *words, "-o", "killed", "--save-seconds", "0"],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
     )
     while process.poll() is None and not state.exists():
         time.sleep(0.002)
@@ -306,7 +320,7 @@ def test_a_branch_is_trained_alone_and_goes_on_after_kill_9(
     assert (tmp_path / "loss.png").stat().st_size > 5000
     assert_same_bits(tmp_path / "killed", tmp_path / "whole")
     before, after = (
-        load_file(tmp_path / name / "model.safetensors") for name in ("first", "whole")
+        load_file(folder / "model.safetensors") for folder in (first, tmp_path / "whole")
     )
     changed = {key.partition(".")[0] for key in before if not before[key].equal(after[key])}
     parts = {key.partition(".")[0] for key in before}
@@ -318,7 +332,7 @@ def test_a_branch_is_trained_alone_and_goes_on_after_kill_9(
         "particles": parts - {"event", "slices", "hard", "whole"},
     }
     assert changed == of_branch[branch]
-    lines, earlier = metrics(tmp_path / "whole"), metrics(tmp_path / "first")
+    lines, earlier = metrics(tmp_path / "whole"), metrics(first)
     assert ("particle" in lines[0]["validation"]) == (branch == "particles")
     term = next(iter(lines[0]["validation"]))
     if branch == "vectors":

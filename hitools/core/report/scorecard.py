@@ -175,9 +175,10 @@ def numbers(
         found |= _flow(flow, flow_floor)
     for cost in costs:
         device = "cpu" if cost["device"] == "cpu" else "cuda"
-        found[device] = Number(
-            cost["ms_per_event"], cost["ms_per_event_error"], note=cost["device_name"]
-        )
+        note = cost["device_name"]
+        if cost["together"] < cost["together_in_hi_sample"]:
+            note += f", in blocks of {cost['together']}"
+        found[device] = Number(cost["ms_per_event"], cost["ms_per_event_error"], note=note)
         found["evaluations"] = Number(
             cost["evaluations"],
             note=f"{cost['solver']}; {cost['event_evaluations']} of the small networks",

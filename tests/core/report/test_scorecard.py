@@ -78,6 +78,8 @@ def test_numbers_are_taken_from_what_the_commands_wrote():
         "device_name": "a GPU",
         "ms_per_event": 0.8,
         "ms_per_event_error": 0.01,
+        "together": 16,
+        "together_in_hi_sample": 4096,
         "evaluations": 16,
         "event_evaluations": 64,
         "solver": "ab2, 16 steps",
@@ -91,6 +93,7 @@ def test_numbers_are_taken_from_what_the_commands_wrote():
     assert "0.060 ± 0.010, real 0.050 ± 0.010" in found["resolution"].note
     assert (found["cuda"].value, found["evaluations"].value) == (0.8, 16)
     assert "cpu" not in found
+    assert found["cuda"].note.endswith(", in blocks of 16")
     aims = {aim.key: aim for aim in AIMS}
     assert aims["cuda"].verdict(found["cuda"]) == "yes"
 
