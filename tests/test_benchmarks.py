@@ -198,6 +198,15 @@ def test_a_step_that_fails_is_named_and_the_others_are_run(oo_path, tmp_path):
     assert "nobody-s" in (out / "log.txt").read_text()
 
 
+def test_a_cost_in_blocks_smaller_than_those_of_hi_sample_says_so():
+    """An event of a small block costs more: hi-sample's own are not to be judged by it."""
+    words = ("cost", "oo-5360", "--seconds", 1)
+    found = json.loads(run(*words, "--json").stdout)
+    assert 3 * found["together"] <= found["n_events"]
+    assert found["together"] < found["together_in_hi_sample"]
+    assert ", in blocks of " in run(*words).stdout
+
+
 def test_slices_are_told_from_others_where_they_are_wrong(monkeypatch):
     slices = load("slices")
     network, config = slices.find_model("oo-5360").read_model()

@@ -276,7 +276,7 @@ class Making:
         """
         if left <= 0:
             raise TooLittleTimeError(f"no time to evaluate {self.name}: more --minutes")
-        ms_per_event = self.record.decide("ms per event", lambda: self.measure_cost(model, left))
+        ms_per_event = self.measure_cost(model, left)
         most = min(SAMPLE_EVENTS[1], self.shared.get("held events"))
         return _clip(int(left / 3 / ms_per_event * 1000), (SAMPLE_EVENTS[0], most))
 
