@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _CHECKS = ("w1", "qclosure", "flow", "closure", "classify", "jets")
 
 
-@validation_command("hi-report", figure=False)
+@validation_command("hi-report", figure=False, shown_inputs="REFERENCE SAMPLE")
 @click.option(
     "-o",
     "--output",

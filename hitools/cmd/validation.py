@@ -87,7 +87,7 @@ _plot_option = click.option(
 
 
 def validation_command(
-    name: str, *, figure: bool = True, **settings: Any
+    name: str, *, figure: bool = True, shown_inputs: str = "[REFERENCE] SAMPLE", **settings: Any
 ) -> Callable[[Callable[..., Any]], Command]:
     """Make a function a validation command.
 
@@ -97,6 +97,7 @@ def validation_command(
     Args:
         name: of the command.
         figure: whether it has one figure, and with it the option --plot.
+        shown_inputs: as the help shows them.
         settings: of the click command.
     """
 
@@ -140,7 +141,7 @@ def validation_command(
                 metavar="[FILE.json]",
                 help="The numbers as one JSON object, on standard output or in a file.",
             ),
-            click.argument("inputs", metavar="[REFERENCE] SAMPLE", nargs=-1),
+            click.argument("inputs", metavar=shown_inputs, nargs=-1),
         ):
             run = decorator(run)
         return command(name, cls=_ValidationCommand, **settings)(run)

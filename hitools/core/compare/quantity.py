@@ -8,6 +8,7 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Final
 
 from hitools.core.errors import InputError
@@ -18,6 +19,8 @@ _COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
+_FEW: Final = 12
+"""Names in a message; a report has two hundred."""
 _GATE = re.compile(r"\s*([^<>=\s]+)\s*(<=|>=|<|>)\s*(\S+)\s*")
 
 
@@ -90,9 +93,17 @@ class Gate:
         for quantity in quantities:
             if quantity.name == self.name:
                 return _COMPARISONS[self.comparison](quantity.value, self.limit)
-        known = ", ".join(quantity.name for quantity in quantities)
-        raise InputError(f"--require {self}: no such quantity (there are {known})")
+        known = [quantity.name for quantity in quantities]
+        raise InputError(f"--require {self}: no such quantity ({_shown(self.name, known)})")
 
     def __str__(self) -> str:
         """As the user wrote it."""
         return f"{self.name}{self.comparison}{self.limit:g}"
+
+
+def _shown(name: str, known: Sequence[str]) -> str:
+    """What there is instead of a name: all where they are few, else the most similar."""
+    if len(known) <= _FEW:
+        return f"there are {', '.join(known)}"
+    similar = get_close_matches(name, known, n=_FEW, cutoff=0.4) or known[:_FEW]
+    return f"of {len(known)} the most similar are {', '.join(similar)}; --json has all"
