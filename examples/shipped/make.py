@@ -27,6 +27,7 @@ import argparse
 import json
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -359,7 +360,9 @@ def _effort(minutes: float) -> list[str]:
 
 
 def _has_gpu() -> bool:
-    return shutil.which("nvidia-smi") is not None
+    """Whether torch has one, which is asked in a process that does not stay."""
+    words = [sys.executable, "-c", "import sys, torch; sys.exit(not torch.cuda.is_available())"]
+    return subprocess.run(words, check=False).returncode == 0
 
 
 def _clip(value: int, limits: tuple[int, int]) -> int:

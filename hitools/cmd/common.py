@@ -53,17 +53,14 @@ class Command(click.Command):
             status = 0
         except click.exceptions.Exit as done:
             status = done.exit_code
-        except click.ClickException as error:
-            _fail(name, f"{_one_line(error.format_message())} (see {name} --help)")
-        except InputError as error:
-            _fail(name, str(error))
         except BrokenPipeError:
             _die_of_closed_pipe()
         except (KeyboardInterrupt, click.Abort):
             _leave(EXIT_INTERRUPTED)
-        except OSError as error:
-            where = "standard output" if error.errno == errno.ENOSPC else "input or output"
-            _fail(name, f"{error.filename or where}: {error.strerror or error}")
+        except (click.ClickException, InputError, OSError) as error:
+            print(f"{name}: {explained(error, name)}", file=sys.stderr)
+            _silence(sys.stdout.fileno())
+            sys.exit(EXIT_BAD_INPUT)
         _leave(status)
 
 
@@ -92,13 +89,15 @@ def _leave(status: int) -> NoReturn:
     sys.exit(status)
 
 
-def _fail(name: str, message: str) -> NoReturn:
-    print(f"{name}: {_one_line(message)}", file=sys.stderr)
-    _silence(sys.stdout.fileno())
-    sys.exit(EXIT_BAD_INPUT)
-
-
-def _one_line(message: str) -> str:
+def explained(error: click.ClickException | InputError | OSError, name: str) -> str:
+    """What the user is told of an error, on one line."""
+    if isinstance(error, click.ClickException):
+        message = f"{error.format_message()} (see {name} --help)"
+    elif isinstance(error, OSError):
+        where = "standard output" if error.errno == errno.ENOSPC else "input or output"
+        message = f"{error.filename or where}: {error.strerror or error}"
+    else:
+        message = str(error)
     return " ".join(message.split())
 
 

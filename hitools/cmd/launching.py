@@ -1,18 +1,19 @@
 """Several processes for one command, by Accelerate's own launcher.
 
 The command line stays the same: the process that the user started launches the workers, waits for
-them and ends with their status. A worker that ends in an orderly way, with an error message or
-without, leaves its status in a file and tells the launcher that all is well: the launcher's report
-of crashed children is not for users.
+them and ends with their status. A worker that has told its user what is wrong leaves its status in
+a file; the launcher then ends the others, and keeps its own report of crashed children to itself.
 """
 
 import ctypes
+import logging
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,11 +21,14 @@ from typing import Final, NoReturn
 
 import click
 
-from hitools.cmd.common import EXIT_BAD_INPUT, say
-from hitools.core.errors import InputError
+from hitools.cmd.common import EXIT_BAD_INPUT, EXIT_INTERRUPTED, explained
+from hitools.core.errors import InputError, OthersError
 
 _STATUS_FILE: Final = "HITOOLS_STATUS_FILE"
 _CLOSED_PIPE: Final = 128 + signal.SIGPIPE
+_PATIENCE: Final = 1.5
+_PATIENCE_OF_FOLLOWERS: Final = 3.0
+"""Seconds that a process waits for those that speak before it, see _end."""
 _SET_PARENT_DEATH_SIGNAL: Final = 1
 """PR_SET_PDEATHSIG of Linux's prctl."""
 
@@ -88,41 +92,64 @@ def _end_with_parent() -> None:
 def process_of_many() -> Iterator[None]:
     """What a command that may be one of several processes runs inside.
 
-    Only the first process speaks, and none of them ends before it has.
+    A process that fails, whether alone or with all others, ends at once, without a word to the
+    group that they are in: the others may be waiting for it where nothing wakes them. Its exit
+    status makes the launcher end them.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
     if is_worker():
         _end_with_parent()
-    is_first = os.environ.get("RANK") == "0"
-    status = None
     try:
         yield
-    except InputError as error:
-        if is_first:
-            say(" ".join(str(error).split()))
-        status = EXIT_BAD_INPUT
-    except BrokenPipeError:
-        status = _CLOSED_PIPE
-    if status is None:
-        return
-    if is_worker():
-        if is_first:
-            Path(os.environ[_STATUS_FILE]).write_text(str(status))
-        status = 0
-    elif not is_first:
-        # The launcher ends all processes with the first one that fails.
-        time.sleep(3)
-    raise click.exceptions.Exit(status)
+    except (click.exceptions.Exit, SystemExit):
+        raise
+    except BaseException as error:
+        _end(error, is_first=os.environ.get("RANK") == "0")
+
+
+def _end(error: BaseException, *, is_first: bool) -> NoReturn:
+    """Say what is wrong, once for all processes that know of it, and end this one.
+
+    The first process speaks at once, as the others may have the same error. Then comes whoever has
+    one of its own, and last who only follows another; by then the launcher has ended most.
+    """
+    name = Path(sys.argv[0]).name
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        status, message, patience = EXIT_INTERRUPTED, "", 0.0
+    elif isinstance(error, BrokenPipeError):
+        status, message, patience = _CLOSED_PIPE, "", 0.0 if is_first else _PATIENCE_OF_FOLLOWERS
+    elif isinstance(error, OthersError):
+        status, message, patience = EXIT_BAD_INPUT, "", _PATIENCE_OF_FOLLOWERS
+    elif isinstance(error, click.ClickException | InputError | OSError):
+        status, message = EXIT_BAD_INPUT, f"{name}: {explained(error, name)}\n"
+        patience = 0.0 if is_first else _PATIENCE
+    else:  # of this program, or what becomes of waiting for a process that has ended
+        status, message = 1, "".join(traceback.format_exception(error))
+        patience = _PATIENCE
+    time.sleep(patience)
+    sys.stderr.write(message)
+    sys.stderr.flush()
+    if is_worker() and status != 1:
+        Path(os.environ[_STATUS_FILE]).write_text(str(status))
+    os._exit(status)
 
 
 def main() -> None:
     """What launch() runs: Accelerate's launcher, ended with the process that started it."""
     from accelerate.commands.launch import main as accelerate_launch
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     _end_with_parent()
-    accelerate_launch()
+    for name in logging.root.manager.loggerDict:
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        accelerate_launch()
+    except ChildFailedError:
+        if not Path(os.environ[_STATUS_FILE]).exists():
+            raise
 
 
 if __name__ == "__main__":

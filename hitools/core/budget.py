@@ -1,7 +1,8 @@
 """How many particles go through the network at once: bounded memory, for training and sampling."""
 
 import logging
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import torch
 
@@ -15,6 +16,20 @@ and sampling no faster with twice as many."""
 
 GPU_PARTICLES: Final = 1 << 16
 """Default on an accelerator; halved as often as its memory asks for."""
+
+
+T = TypeVar("T")
+
+
+def fitting(work: Callable[[], T]) -> T | None:
+    """What work makes; None where that does not fit into the memory of the device.
+
+    Nothing of the attempt is left then: until an exception is done with, it holds what was in use.
+    """
+    try:
+        return work()
+    except torch.OutOfMemoryError:
+        return None
 
 
 class Budget:

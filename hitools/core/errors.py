@@ -3,3 +3,7 @@
 
 class InputError(Exception):
     """Bad input or bad usage. The message is one line: file, place, what was expected."""
+
+
+class OthersError(InputError):
+    """Bad input that another process found, which tells it."""

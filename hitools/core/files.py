@@ -11,8 +11,22 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends well.
 
-    The temporary name keeps the suffix, from which libraries tell a format.
+    The temporary name keeps the suffix, from which libraries tell a format. A path that exists and
+    is no plain file (a named pipe, a device) is written to as it is.
     """
+    try:
+        if path.exists() and not path.is_file():
+            yield path
+        else:
+            with _replacing(path) as part:
+                yield part
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk is told without
+        raise
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     part = Path(name)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hitools.core.aligned import Aligned
 from hitools.core.batch import EventBatch, runs_by_budget
-from hitools.core.budget import Budget
+from hitools.core.budget import Budget, fitting
 from hitools.core.diffusion.solvers import SOLVERS, Solver
 from hitools.core.errors import InputError
 from hitools.core.event_particles import EventParticles
@@ -342,11 +342,11 @@ class Generator:
         while start < len(events):
             offsets = events.offsets[start:].numpy()
             stop = start + next(runs_by_budget(offsets, self._budget.particles)).stop
-            try:
-                results.append(work(events[start:stop]))
-            except torch.OutOfMemoryError:
+            result = fitting(partial(work, events[start:stop]))
+            if result is None:
                 self._budget.shrink(int(offsets[1] - offsets[0]))
                 continue
+            results.append(result)
             start = stop
         return torch.cat(results)
 

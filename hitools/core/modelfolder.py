@@ -8,6 +8,8 @@ so that whoever kills a training at any moment finds the last complete one. Noth
 import json
 import math
 import os
+import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -106,16 +108,25 @@ class ModelFolder:
         return self.begun() or expected.issuperset(self.path.iterdir())
 
     def _leftovers(self) -> list[Path]:
-        """Temporary files of a run that was killed while it wrote."""
-        return [
+        """Temporary files of a run that was killed while it wrote, and the events of its nodes."""
+        half_written = [
             leftover
             for path in (self.config_path, self.weights_path, self.metrics_path, self.state_path)
             for leftover in path.parent.glob(f".{path.stem}.*{path.suffix}")
         ]
+        return half_written + list(self.state_folder.glob("data-*"))
 
     def _remove_leftovers(self) -> None:
         for leftover in self._leftovers():
-            leftover.unlink(missing_ok=True)
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+    @property
+    def node_data(self) -> Path:
+        """Folder for the events of a training on this node, while it runs."""
+        return self.state_folder / f"data-{socket.gethostname()}"
 
     # Configuration ---------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """One process or many, under Accelerate: failing together, adding up, joining results in order."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -8,9 +8,10 @@ from typing import Final, TypeVar
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
+from torch import Tensor
 
 from hitools.core.batch import EventBatch
-from hitools.core.errors import InputError
+from hitools.core.errors import InputError, OthersError
 from hitools.core.memory import keep_freed_memory
 
 T = TypeVar("T")
@@ -24,22 +25,24 @@ def accelerated() -> Iterator[Accelerator]:
     """This process's device and its place among the others.
 
     Nothing of the group that they are in is left after the block: a thread of it that outlives
-    Python can end the process with SIGABRT.
+    Python can end the process with SIGABRT. After an exception the group stays, as all of a group
+    have to leave it together: on GPUs a process that fails alone would wait for the others
+    forever. It has to be ended as it is (cmd/launching.py does).
     """
     # Its functions keep as a default the group that there is when it is first imported, forever:
     # that has to be before there is one. A torch optimiser imports it, too.
     import torch.distributed.nn
 
     keep_freed_memory()
+    # Recurrent layers would run in TF32 on a GPU, which errs a thousandfold more than the CPU.
+    torch.backends.cudnn.allow_tf32 = False
     accelerator = Accelerator(
         mixed_precision="no",  # see autocast_for: this one could not change within a process
         cpu=not torch.cuda.is_available(),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
-    try:
-        yield accelerator
-    finally:
-        accelerator.end_training()
+    yield accelerator
+    accelerator.end_training()
 
 
 def autocast_for(
@@ -61,7 +64,7 @@ def agreed(accelerator: Accelerator, work: Callable[[], T]) -> T:
         error = caught
     failed = torch.tensor([error is not None], device=accelerator.device).int()
     if int(accelerator.reduce(failed, "sum")):
-        raise error or InputError("another process could not go on")
+        raise error or OthersError("another process could not go on")
     return result
 
 
@@ -76,6 +79,13 @@ def from_first(accelerator: Accelerator, work: Callable[[], T]) -> T:
     parcel = [made]
     torch.distributed.broadcast_object_list(parcel)
     return parcel[0][0]
+
+
+def same_in_all(accelerator: Accelerator, tensors: Iterable[Tensor]) -> None:
+    """Overwrite the tensors of every process with those of the first."""
+    if accelerator.num_processes > 1:
+        for tensor in tensors:
+            torch.distributed.broadcast(tensor, 0)
 
 
 def in_order(

@@ -4,6 +4,7 @@ Real commands in real pipes; DESIGN's command contract is what is asserted.
 """
 
 import importlib.metadata
+import json
 import os
 import pty
 import resource
@@ -161,12 +162,20 @@ def test_a_command_that_fails_in_the_middle_makes_the_whole_pipe_fail(pipe, oo_p
         ("hi-cat {} -o /dev/full", "/dev/full"),
         ("hi-info {} > /dev/full", "standard output"),
         ("hi-info {} --json > /dev/full", "standard output"),
+        ("hi-w1 {} -q --json=/dev/full", "/dev/full"),
     ],
 )
 def test_output_to_a_full_device_is_one_line_that_names_it(pipe, oo_path, line, where):
     result = pipe(line.format(oo_path))
     command = line.split()[0]
     assert_one_line_error(result, command, f"{where}:", "No space left on device")
+
+
+def test_numbers_go_into_a_named_pipe_and_it_stays_one(pipe, oo_path):
+    """A file would be replaced when it is complete."""
+    result = pipe(f"mkfifo there; hi-w1 {oo_path} -q --json=there & cat there; wait; test -p there")
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["command"] == "hi-w1"
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

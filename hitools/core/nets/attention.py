@@ -1,6 +1,7 @@
 """Self-attention within each event of a packed batch, by fused kernels: no N x N matrix is kept."""
 
 import math
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,9 @@ from torch.nn import functional
 
 from hitools.core.nets.layers import Dense
 from hitools.core.nets.layout import Layout
+
+MOST_CHANNELS: Final = 256
+"""Of a head, in FlashAttention's kernels, which take them by eights."""
 
 
 class Attention(nn.Module):
@@ -37,7 +41,9 @@ def attend(qkv: Tensor, layout: Layout) -> Tensor:
     """Queries, keys and values (n_total, 3, heads, d) to (n_total, heads, d), event by event."""
     if not qkv.is_cuda or not len(qkv):
         return attend_by_runs(qkv, layout)
-    if qkv.dtype != torch.float32 and torch.cuda.get_device_capability(qkv.device) >= (8, 0):
+    width = qkv.shape[-1]
+    of_flash = width % 8 == 0 and width <= MOST_CHANNELS and qkv.dtype != torch.float32
+    if of_flash and torch.cuda.get_device_capability(qkv.device) >= (8, 0):
         return attend_varlen(qkv, layout)
     return attend_jagged(qkv, layout)
 

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from hitools.core.nets.attention import attend
+from hitools.core.nets import attention
 from hitools.core.nets.layers import Dense
 from hitools.core.nets.layout import Layout
 
@@ -77,5 +77,5 @@ class RotaryAttention(nn.Module):
     def forward(self, x: Tensor, turn: Turn, layout: Layout) -> Tensor:
         """(n_total, width) to the same shape."""
         qkv = self.qkv(x).view(len(x), *self.shape)
-        collected = turn(attend(turn(qkv).to(qkv.dtype), layout), back=True)
+        collected = turn(attention.attend(turn(qkv).to(qkv.dtype), layout), back=True)
         return self.out(collected.flatten(1))

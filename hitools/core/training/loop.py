@@ -22,6 +22,7 @@ from hitools.core.budget import Budget
 from hitools.core.errors import InputError
 from hitools.core.modelfolder import ModelFolder
 from hitools.core.nets.networks import Network
+from hitools.core.processes import from_first, same_in_all
 from hitools.core.training import state
 from hitools.core.training.feed import Feed, Prefetch, Step
 from hitools.core.training.lion import Lion
@@ -117,8 +118,10 @@ class Trainer:
         self._plan = plan
         self._folder = folder
         self._accelerator = accelerator
-        self._model = model.to(device)
-        self._average = copy.deepcopy(self._model).requires_grad_(False)
+        same_in_all(accelerator, model.to(device).state_dict().values())
+        # Moved after it was copied: recurrent layers put their weights together when moved.
+        self._average = copy.deepcopy(model).requires_grad_(False).to(device)
+        self._model = model
         self._weights = _trained(plan.options, self._model)
         self._averages = _trained(plan.options, self._average)
         self._model.requires_grad_(False)
@@ -317,8 +320,12 @@ class Trainer:
         self._folder.write_metrics(self._progress.history)
 
     def resume(self) -> int:
-        """Go on from the state in the folder, where there is one: the steps done so far."""
-        found = self._folder.read_state()
+        """Go on from the state in the folder, where there is one: the steps done so far.
+
+        All processes from what the first one read: on a file system of many nodes the others may
+        still see the file before it.
+        """
+        found = from_first(self._accelerator, self._folder.read_state)
         if found is not None:
             tensors, progress = found
             state.restore(tensors, self._model, self._average, self._optimiser)

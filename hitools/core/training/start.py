@@ -5,7 +5,6 @@ the same events continues it; any other is refused.
 """
 
 import shutil
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -28,7 +27,7 @@ from hitools.core.modelfolder import ModelConfig, ModelFolder
 from hitools.core.nets.networks import Network, build, resized
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.noise import NoiseKey
-from hitools.core.processes import accelerated, agreed, autocast_for
+from hitools.core.processes import accelerated, agreed, autocast_for, from_first
 from hitools.core.representations import REPRESENTATIONS
 from hitools.core.sampling import most_steps
 from hitools.core.scaling import Representation
@@ -144,7 +143,7 @@ def prepared(
             cannot be used.
     """
     folder = ModelFolder(path)
-    node_data = folder.state_folder / f"data-{socket.gethostname()}"
+    node_data = folder.node_data
     with accelerated() as accelerator, _exclusive(folder, accelerator):
         options = replace(options, processes=accelerator.num_processes)
         try:
@@ -173,7 +172,7 @@ def _prepare(
     stamp: Callable[[EventMeta], EventMeta],
     accelerator: Accelerator,
 ) -> Prepared:
-    begun = agreed(accelerator, lambda: folder.read_config() if folder.begun() else None)
+    begun = from_first(accelerator, lambda: folder.read_config() if folder.begun() else None)
     initial = agreed(accelerator, lambda: start.model.read_model() if start.model else None)
     if initial is not None:
         options = _as_of_model(options, start, initial[1])
@@ -197,7 +196,7 @@ def _prepare(
     else:
         data = agreed(accelerator, lambda: _read(sources, options, node_data, accelerator))
     facts = data.describe() | {"stream": sources.is_stream}
-    meta = sources.meta()
+    meta = from_first(accelerator, sources.meta)  # of all files, once they were read
     sharing = Sharing(
         options.batch * accelerator.num_processes,
         accelerator.process_index,
@@ -224,7 +223,7 @@ def _prepare(
         agreed(accelerator, lambda: _refuse_another_run(folder, begun, options, facts))
         representation = begun.representation
     else:
-        representation = agreed(accelerator, lambda: _scaling(data, meta, options, start))
+        representation = from_first(accelerator, lambda: _scaling(data, meta, options, start))
         config = ModelConfig(
             network=options.network,
             representation=representation,
@@ -264,7 +263,7 @@ def _prepare(
         trainer=trainer,
         total_steps=total_steps,
         steps_per_epoch=feed.steps_per_epoch,
-        first_step=agreed(accelerator, trainer.resume),
+        first_step=trainer.resume(),
         n_weights=sum(weight.numel() for weight in model.parameters()),
         data=facts,
         calibration=_calibration(data, options.calibration_events),

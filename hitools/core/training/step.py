@@ -6,12 +6,13 @@ Used alike for training and for validation: one objective, called twice.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from hitools.core.batch import runs_by_budget
-from hitools.core.budget import Budget
+from hitools.core.budget import Budget, fitting
 from hitools.core.diffusion.objective import PsiLoss, Shown, WeightedMean, losses
 from hitools.core.nets.networks import Network
 from hitools.core.noise import NoiseKey, normals
@@ -90,15 +91,15 @@ class Objective:
         its part. Out of memory, the budget is halved and the step begun again.
         """
         counts = step.batch.n_particles
+        device = sums.values.device
         while True:
             runs = self._runs(step, budget)
-            try:
-                with torch.set_grad_enabled(train):
-                    terms = self._passes(model, step, runs, sums.values.device, train=train)
+            with torch.set_grad_enabled(train):
+                terms = fitting(partial(self._passes, model, step, runs, device, train=train))
+            if terms is not None:
                 break
-            except torch.OutOfMemoryError:
-                model.zero_grad(set_to_none=True)
-                budget.shrink(int(counts.max()))
+            model.zero_grad(set_to_none=True)
+            budget.shrink(int(counts.max()))
         sums.values[: 2 * len(TERMS)] += terms
         sums.values[2 * len(TERMS) :] += terms.new_tensor([int(counts.sum()), len(runs)])
 
