@@ -28,15 +28,10 @@ from hitools.core.errors import InputError
 from hitools.core.format.reader import open_events
 from hitools.core.modelfolder import ModelFolder
 from hitools.core.report.independence import check
-from hitools.core.report.scorecard import Column, markdown, numbers
+from hitools.core.report.scorecard import MEANING, Column, markdown, numbers
 from hitools.core.shipped import find_model
 
 COST = Path(__file__).with_name("cost.py").resolve()
-MEANING = (
-    "Floor: the same number between two halves of the reference. Reached: no means that the goal "
-    "is missed; cannot be told, that two halves of the real events miss it too and the model is "
-    "within two standard errors of it, or that more events are needed to prove it."
-)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from hitools.core.modelfolder import ModelConfig, ModelFolder
 from hitools.core.report.page import number, with_error
+from hitools.core.report.scorecard import MEANING
 from hitools.core.shipped import summarise
 
 
@@ -111,7 +112,8 @@ def _scores(scores: Mapping[str, Any] | None) -> str:
             row["reached"],
         )
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", *scores["remarks"], "", "Commands:", "", "```", *scores["commands"], "```"]
+    lines += ["", MEANING, "", *scores["remarks"]]
+    lines += ["", "Commands:", "", "```", *scores["commands"], "```"]
     return "\n".join(lines)
 
 

@@ -13,6 +13,12 @@ from typing import Any, Final, Literal
 from hitools.core.report.page import number, with_error
 from hitools.core.report.verdicts import N_ERRORS
 
+MEANING: Final = (
+    "Floor: the same number between two halves of the reference. Reached: no means that the goal "
+    "is missed; cannot be told, that two halves of the real events miss it too and the model is "
+    "within two standard errors of it, or that more events are needed to prove it."
+)
+
 Verdict = Literal["yes", "no", "cannot be told", "not measured"]
 Kind = Literal["at most", "at least", "near one", "floors"]
 
