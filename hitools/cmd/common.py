@@ -1,7 +1,9 @@
 """The contract that every command keeps: options, messages, exit status, seeds, provenance.
 
 Exit status: 0 good, 1 a gate failed, 2 bad usage or bad input with one line on stderr, 130
-interrupted; a closed pipe ends the command as SIGPIPE does, without a word.
+interrupted; a closed pipe ends the command as SIGPIPE does, without a word, and SIGTERM and SIGHUP
+end it once it has removed what was half written. An exception that nobody foresaw is a line and
+status 2 as well, as 1 would say that a gate failed; HITOOLS_DEBUG=1 shows all of it.
 """
 
 import errno
@@ -11,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +46,9 @@ class Command(click.Command):
         # Read when torch is imported. Its threads otherwise spin while they wait for each other,
         # which on a busy machine takes many times longer than the work.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        _fill_closed_streams()
         sys.unraisablehook = _heed_a_lost_interrupt
+        _heed_an_end()
         _log_to_stderr(name)
         try:
             # Not click's own main(), which turns a closed pipe into exit status 1.
@@ -57,7 +62,10 @@ class Command(click.Command):
             _die_of_closed_pipe()
         except (KeyboardInterrupt, click.Abort):
             _leave(EXIT_INTERRUPTED)
-        except (click.ClickException, InputError, OSError) as error:
+        except EndedError as end:
+            _silence(sys.stdout.fileno())
+            _die_of(end.signal)
+        except Exception as error:
             print(f"{name}: {explained(error, name)}", file=sys.stderr)
             _silence(sys.stdout.fileno())
             sys.exit(EXIT_BAD_INPUT)
@@ -89,16 +97,32 @@ def _leave(status: int) -> NoReturn:
     sys.exit(status)
 
 
-def explained(error: click.ClickException | InputError | OSError, name: str) -> str:
+def explained(error: Exception, name: str) -> str:
     """What the user is told of an error, on one line."""
     if isinstance(error, click.ClickException):
         message = f"{error.format_message()} (see {name} --help)"
-    elif isinstance(error, OSError):
-        where = "standard output" if error.errno == errno.ENOSPC else "input or output"
-        message = f"{error.filename or where}: {error.strerror or error}"
-    else:
+    elif isinstance(error, InputError):
         message = str(error)
+    elif isinstance(error, OSError):
+        streams = {errno.ENOSPC: "standard output", errno.EBADF: "standard input or output"}
+        where = error.filename or streams.get(error.errno or 0, "input or output")
+        message = f"{where}: {error.strerror or error}"
+    else:
+        if os.environ.get("HITOOLS_DEBUG"):
+            traceback.print_exception(error)
+        message = (
+            f"{type(error).__name__}: {error} ({_where(error)}): a damaged input, or an error of "
+            "hitools; HITOOLS_DEBUG=1 shows more"
+        )
     return " ".join(message.split())
+
+
+def _where(error: Exception) -> str:
+    """The last of our own lines that an exception came through."""
+    root = Path(__file__).parents[1]
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(root)] or frames
+    return f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}"
 
 
 def _silence(descriptor: int) -> None:
@@ -108,9 +132,57 @@ def _silence(descriptor: int) -> None:
 
 def _die_of_closed_pipe() -> NoReturn:
     _silence(sys.stdout.fileno())
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGPIPE)
-    raise SystemExit(EXIT_BAD_INPUT)  # only where SIGPIPE is blocked
+    _die_of(signal.SIGPIPE)
+
+
+def _die_of(number: int) -> NoReturn:
+    """End as the signal ends a process that does not know it: so tell its parent."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    raise SystemExit(EXIT_BAD_INPUT)  # only where the signal is blocked
+
+
+class EndedError(BaseException):
+    """SIGTERM or SIGHUP came. Nothing catches it but `finally`."""
+
+    def __init__(self, number: int) -> None:
+        """Number of the signal."""
+        super().__init__()
+        self.signal = number
+
+
+def _heed_an_end() -> None:
+    """Let SIGTERM and SIGHUP unwind the program, so that half a file is removed.
+
+    Not where they are ignored (nohup), nor in one of several processes, which may wait for the
+    others where Python hears no signal.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return
+
+    def end(number: int, frame: object) -> NoReturn:  # noqa: ARG001
+        signal.signal(number, signal.SIG_DFL)  # the second one does not wait
+        raise EndedError(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, end)
+
+
+def _fill_closed_streams() -> None:
+    """Put something in the place of standard streams that the caller has closed.
+
+    Otherwise the next file to be opened would be one. Reading and writing data fails there; what is
+    told on standard error goes nowhere.
+    """
+    ways = (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w"))
+    for descriptor, (name, flags, mode) in enumerate(ways):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, flags), True)  # takes the lowest that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115
 
 
 def _heed_a_lost_interrupt(lost: "sys.UnraisableHookArgs") -> None:
@@ -119,11 +191,12 @@ def _heed_a_lost_interrupt(lost: "sys.UnraisableHookArgs") -> None:
     That is in a destructor or in the callback of a weak reference, of which every import has one:
     Python prints the exception and goes on. A command that then waits for input would never end.
     """
-    if not issubclass(lost.exc_type, KeyboardInterrupt):
+    if not issubclass(lost.exc_type, KeyboardInterrupt | EndedError):
         sys.__unraisablehook__(lost)
         return
+    number = getattr(lost.exc_value, "signal", signal.SIGINT)
     # Not at once: that would end this very function, and be lost again.
-    again = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+    again = threading.Timer(0.05, os.kill, (os.getpid(), number))
     again.daemon = True
     again.start()
 
@@ -153,7 +226,9 @@ def console(stream: Any = None) -> "Console":
 
     stream = stream or sys.stdout
     width = None if stream.isatty() else 200
-    return Plain(file=stream, width=width, highlight=False, soft_wrap=True)
+    return Plain(
+        file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True
+    )
 
 
 # Options that several commands share -------------------------------------------------------

@@ -55,14 +55,18 @@ def feed(
         reference = alone_is_reference if len(inputs) == 1 else which == 0
         add = accumulator.add_reference if reference else accumulator.add_sample
         n_events = n_particles = 0
+        weight = 0.0
         for block in steady_blocks(source.batches(which)):
             n_events += len(block)
             n_particles += len(block.particles)
+            weight += float(block.weights_or_ones.sum(dtype="float64"))
             add(block)
+        shown = "standard input" if name == "-" else name
         if not n_particles:
             what = "particles in any event" if n_events else "events"
-            shown = "standard input" if name == "-" else name
             raise InputError(f"{shown}: no {what}")
+        if not weight > 0:
+            raise InputError(f"{shown}: the weights of its events add up to 0")
     return source
 
 

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -105,11 +104,11 @@ def process_of_many() -> Iterator[None]:
         yield
     except (click.exceptions.Exit, SystemExit):
         raise
-    except BaseException as error:
+    except (Exception, KeyboardInterrupt) as error:
         _end(error, is_first=os.environ.get("RANK") == "0")
 
 
-def _end(error: BaseException, *, is_first: bool) -> NoReturn:
+def _end(error: Exception | KeyboardInterrupt, *, is_first: bool) -> NoReturn:
     """Say what is wrong, once for all processes that know of it, and end this one.
 
     The first process speaks at once, as the others may have the same error. Then comes whoever has
@@ -122,16 +121,15 @@ def _end(error: BaseException, *, is_first: bool) -> NoReturn:
         status, message, patience = _CLOSED_PIPE, "", 0.0 if is_first else _PATIENCE_OF_FOLLOWERS
     elif isinstance(error, OthersError):
         status, message, patience = EXIT_BAD_INPUT, "", _PATIENCE_OF_FOLLOWERS
-    elif isinstance(error, click.ClickException | InputError | OSError):
+    else:
+        # What nobody foresaw may come of waiting for a process that has ended, and can tell why.
+        foreseen = isinstance(error, click.ClickException | InputError | OSError)
         status, message = EXIT_BAD_INPUT, f"{name}: {explained(error, name)}\n"
-        patience = 0.0 if is_first else _PATIENCE
-    else:  # of this program, or what becomes of waiting for a process that has ended
-        status, message = 1, "".join(traceback.format_exception(error))
-        patience = _PATIENCE
+        patience = 0.0 if is_first and foreseen else _PATIENCE
     time.sleep(patience)
     sys.stderr.write(message)
     sys.stderr.flush()
-    if is_worker() and status != 1:
+    if is_worker():
         Path(os.environ[_STATUS_FILE]).write_text(str(status))
     os._exit(status)
 

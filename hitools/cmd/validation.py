@@ -18,6 +18,7 @@ import click
 
 from hitools import __version__
 from hitools.cmd.common import EXIT_GATE_FAILED, Command, Lineage, command
+from hitools.core.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,6 +117,10 @@ def validation_command(
 
             if passing and json_file == _STANDARD_OUTPUT:
                 raise click.UsageError("--pass uses standard output: give --json a file name")
+            if json_file not in (None, _STANDARD_OUTPUT):
+                folder = Path(json_file).absolute().parent
+                if not folder.is_dir():
+                    raise InputError(f"--json {json_file}: the folder {folder} does not exist")
             gates = tuple(Gate.parse(text) for text in require)
             reporting = Reporting(json_file, plot, gates, passing, quiet)
             return function(inputs=_checked(inputs), reporting=reporting, **options)

@@ -21,7 +21,10 @@ def replacing(path: Path) -> Iterator[Path]:
             with _replacing(path) as part:
                 yield part
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk is told without
+        name = error.filename
+        # A full disk is told without, a missing folder with the name that nobody asked for.
+        if name is None or Path(name).name.startswith(f".{path.stem}."):
+            error.filename = str(path)
         raise
 
 

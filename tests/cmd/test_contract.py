@@ -266,3 +266,68 @@ main()
         [sys.executable, "-c", program], capture_output=True, timeout=30, check=False
     )
     assert (result.returncode, result.stdout, result.stderr) == (130, b"", b"")
+
+
+# The ends of a process -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_ended_leaves_no_half_file(tmp_path, oo_path, number):
+    """A batch system sends SIGTERM at the end of its time, a lost terminal SIGHUP."""
+    command = [script("hi-cat"), "-", "-q", "-o", "all.h5"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=tmp_path) as process:
+        process.stdin.write(oo_path.read_bytes())
+        process.stdin.flush()  # and no end of file: it waits for more
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+        process.send_signal(number)
+        assert process.wait(60) == -number
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nohup_outlasts_a_lost_terminal(tmp_path, oo_path):
+    command = ["nohup", script("hi-cat"), "-", "-q", "-o", "all.h5"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=tmp_path) as process:
+        process.stdin.write(oo_path.read_bytes())
+        process.stdin.flush()
+        while not list(tmp_path.iterdir()):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGHUP)
+        process.stdin.close()
+        assert process.wait(60) == 0
+    assert (tmp_path / "all.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "told"),
+    [
+        ("hi-cat {} -o all.h5 >&-", 0, b""),
+        ("hi-w1 {} -q --require 'w1.pt<10' >&-", 0, b""),
+        ("hi-cat {} -o all.h5 2>&-", 0, b""),
+        ("hi-info nothing 2>&-", 2, b""),
+        ("hi-cat {} >&-", 2, b"Bad file descriptor"),
+        ("hi-info <&-", 2, b"Bad file descriptor"),
+    ],
+)
+def test_a_closed_standard_stream_is_missed_only_where_it_is_needed(
+    pipe, oo_path, line, status, told
+):
+    result = pipe(line.format(oo_path))
+    assert result.returncode == status
+    assert result.stdout == b""
+    assert told in result.stderr
+    assert result.stderr.count(b"\n") == bool(told)
+
+
+def test_what_nobody_foresaw_is_no_failed_gate(run, oo_path, monkeypatch, tmp_path):
+    """Status 1 would be one; with HITOOLS_DEBUG all of the exception is shown."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import h5py\nclass Broken(h5py.File):\n"
+        "    def __init__(self, *_, **__): raise KeyError('odd')\nh5py.File = Broken\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert_one_line_error(run("hi-info", oo_path), "KeyError", "HITOOLS_DEBUG=1")
+    monkeypatch.setenv("HITOOLS_DEBUG", "1")
+    assert b"Traceback" in run("hi-info", oo_path).stderr

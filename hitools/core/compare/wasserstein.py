@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from hitools.core.errors import InputError
 from hitools.core.features import Float64Array, FloatArray
 
 _CHUNK: Final = 1 << 22
@@ -30,7 +31,7 @@ def _ordered(
     order = np.argsort(values)
     share = np.concatenate([[0.0], np.cumsum(weights[order], dtype=np.float64)])
     if not share[-1] > 0:
-        raise ValueError("the weights do not add up to a positive number")
+        raise InputError("the weights of what is compared add up to 0")
     return values[order], share / share[-1]
 
 

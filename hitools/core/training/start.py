@@ -195,6 +195,8 @@ def _prepare(
         data, fresh = _first_of_stream(sources, options, accelerator)
     else:
         data = agreed(accelerator, lambda: _read(sources, options, node_data, accelerator))
+    if not data.events.weights_or_ones[data.train].sum() > 0:
+        raise InputError("training: the weights of the events to train on add up to 0")
     facts = data.describe() | {"stream": sources.is_stream}
     meta = from_first(accelerator, sources.meta)  # of all files, once they were read
     sharing = Sharing(
