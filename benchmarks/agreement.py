@@ -35,7 +35,7 @@ from hitools.core.modelfolder import ModelConfig
 from hitools.core.nets.attention import attend, attend_by_runs
 from hitools.core.nets.layout import Layout
 from hitools.core.noise import NoiseKey
-from hitools.core.processes import autocast_for
+from hitools.core.processes import autocast_for, in_full_precision
 from hitools.core.sampling import Sampling
 from hitools.core.training.data import TrainingData
 from hitools.core.training.feed import FileFeed, Sharing, Step
@@ -337,6 +337,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     device = torch.device(options.device)
+    in_full_precision()
     events = replace(read(options.events, options.n), weights=None)
 
     found: list[Row] = []

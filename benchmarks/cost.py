@@ -48,13 +48,14 @@ def measure(
 
     from hitools.core.generator import Generator
     from hitools.core.memory import keep_freed_memory
-    from hitools.core.processes import autocast_for
+    from hitools.core.processes import autocast_for, in_full_precision
     from hitools.core.sampling import Sampling
     from hitools.core.shipped import describe_solver, find_model
 
     torch.set_num_threads(1)
     keep_freed_memory()
     device = torch.device(device_name)
+    in_full_precision()
     network, config = find_model(name).read_model()
     sampling = Sampling.of(1, config.sampling, changes)
     methods = ("event_velocity", "coarse_velocity", "particle_velocity")

@@ -20,6 +20,14 @@ _PATIENCE: Final = timedelta(days=7)
 """How long processes wait for each other: one may read for hours, or write into a slow pipe."""
 
 
+def in_full_precision() -> None:
+    """Recurrent layers in float32 on GPUs, which by default take TF32: that errs a thousandfold.
+
+    Matrix products are in float32 by default.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+
+
 @contextmanager
 def accelerated() -> Iterator[Accelerator]:
     """This process's device and its place among the others.
@@ -34,8 +42,7 @@ def accelerated() -> Iterator[Accelerator]:
     import torch.distributed.nn
 
     keep_freed_memory()
-    # Recurrent layers would run in TF32 on a GPU, which errs a thousandfold more than the CPU.
-    torch.backends.cudnn.allow_tf32 = False
+    in_full_precision()
     accelerator = Accelerator(
         mixed_precision="no",  # see autocast_for: this one could not change within a process
         cpu=not torch.cuda.is_available(),
