@@ -272,7 +272,8 @@ class ListBranch(nn.Module, ABC):
             before = Before(state, known[going], missing, above, left)
             place = self._score_law(before).drawn(shares[:, 0], numbers[:, 2])
             scores = score_of_rank(place, above, left)
-            goes_on = (scores > self.threshold) & (left > 0)
+            # As numbers: a GPU would count a mask anew, and wait, for each of these.
+            goes_on = ((scores > self.threshold) & (left > 0)).nonzero()[:, 0]
             going, state, scores, numbers, shares, missing, harder, above, left = (
                 one[goes_on]
                 for one in (going, state, scores, numbers, shares, missing, harder, above, left)
