@@ -54,7 +54,7 @@ def main(source: str, as_json: bool, check: bool, quiet: bool) -> None:
 
     images = ImageSource(source)
     try:
-        if is_jet_image(images.first):
+        if is_jet_image(images.first, images.name):
             _jets(images, source, as_json=as_json, check=check, quiet=quiet)
             return
         reader = EventReader(images, MAX_PARTICLES, None, check_padding=check)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, Final
 
 import h5py
+import numpy as np
 from isal import igzip_lib
 
 from hitools.core.errors import InputError
@@ -89,7 +90,15 @@ def damage_told(where: str) -> Iterator[None]:
     """Whatever HDF5 says of damaged bytes becomes an InputError that names the place."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, _UNPACKING) as error:
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        _UNPACKING,
+    ) as error:
         raise InputError(f"{where}: damaged: {error}") from None
 
 
@@ -139,7 +148,7 @@ def iter_images(stream: BinaryIO, where: str) -> Generator[Image]:
         with body, Image(body, place()) as file:
             with damage_told(place()):
                 count = count_events(file)
-                continues = file.attrs.get("continues")
+                continues = _piece(file, place())
                 is_end = continues is not None and bool(file.attrs.get("stream_end", False))
             if continues is None and index:
                 raise InputError(f"{place()}: {_NO_MARKER}")
@@ -161,6 +170,17 @@ def iter_images(stream: BinaryIO, where: str) -> Generator[Image]:
         raise InputError(f"{place()}: {_NO_MARKER}")
     if not images:
         raise InputError(f"{where}: empty, expected an HDF5 event file or stream")
+
+
+def _piece(file: h5py.File, where: str) -> int | None:
+    """Index of an image in its stream; None where it stands alone."""
+    continues = file.attrs.get("continues")
+    if continues is None:
+        return None
+    # Anything else that h5py may return (text, an array, Empty) cannot be compared with an index.
+    if not isinstance(continues, int | np.integer):
+        raise InputError(f"{where}: attribute continues is {continues!r}, expected a whole number")
+    return int(continues)
 
 
 def read_exactly(stream: BinaryIO, size: int) -> bytes:
@@ -250,7 +270,9 @@ class ImageSource:
             self.is_file = path.is_file() and _is_one_image(stream)
         if self.is_file:
             image = self._closing.enter_context(Image(stream, self.name, path))
-            if "continues" not in image.attrs:
+            with damage_told(self.name):
+                stands_alone = "continues" not in image.attrs
+            if stands_alone:
                 return iter([image])
             self.is_file = False  # the first piece of a stream, and all that there is
             stream.seek(0)

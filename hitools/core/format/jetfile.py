@@ -57,9 +57,11 @@ class JetMeta:
 JetWriter = Writer[JetBatch, JetMeta]
 
 
-def is_jet_image(file: h5py.File) -> bool:
-    """Whether an open file says that it holds jets."""
-    return bool(file.attrs.get("format") == FORMAT)
+def is_jet_image(file: h5py.File, where: str) -> bool:
+    """Whether an open file says that it holds jets. Raises InputError where it is damaged."""
+    with damage_told(where):
+        found = file.attrs.get("format")
+    return isinstance(found, str) and found == FORMAT
 
 
 class _Jets:

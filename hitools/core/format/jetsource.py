@@ -36,7 +36,7 @@ class JetSource:
         try:
             self._reader: JetReader | EventReader = (
                 JetReader(images)
-                if is_jet_image(images.first)
+                if is_jet_image(images.first, images.name)
                 else EventReader(images, MAX_PARTICLES, None)
             )
         except BaseException:

@@ -2,11 +2,13 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import reduce
-from typing import Final, Literal
+from typing import Any, Final, Literal, Self
 
 import h5py
+import numpy as np
 
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_COLUMNS, EVENT_UNITS, PARTICLE_COLUMNS, PARTICLE_UNITS
@@ -32,6 +34,21 @@ class Selection:
     charged: bool = True
     eta_max: float = 2.5
     pt_min: float = 0.0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """What asdict() gave. Raises ValueError or TypeError where it is no selection."""
+        selection = cls(**values)
+        if not isinstance(selection.charged, bool):
+            raise TypeError(f"charged is {selection.charged!r}")
+        for name in ("eta_max", "pt_min"):
+            limit = getattr(selection, name)
+            # A bool counts as an int.
+            if isinstance(limit, bool) or not isinstance(limit, int | float):
+                raise TypeError(f"{name} is {limit!r}")
+        if not (0 < selection.eta_max < math.inf and 0 <= selection.pt_min < math.inf):
+            raise ValueError(f"limits {selection.eta_max} and {selection.pt_min}")
+        return selection
 
     def __str__(self) -> str:
         """For people: "charged, |eta| < 2.5, pT > 0.15 GeV/c"."""
@@ -139,36 +156,27 @@ def read_attributes(file: h5py.File, where: str) -> EventMeta:
 def check_format(file: h5py.File, expected: str, newest: int, where: str) -> None:
     """Raise InputError for another format, a version after the newest, or an incomplete file."""
     attributes = file.attrs
-    if attributes.get("format") != expected:
-        raise InputError(
-            f"{where}: attribute format is {attributes.get('format')!r}, expected {expected!r}"
-        )
+    found = attributes.get("format")
+    if not isinstance(found, str) or found != expected:
+        raise InputError(f"{where}: attribute format is {found!r}, expected {expected!r}")
     version = attributes.get("format_version")
-    if version is None or int(version) > newest:
+    if not _is_number(version) or not 1 <= version <= newest:
         raise InputError(f"{where}: format_version is {version}; this hitools reads up to {newest}")
-    if not attributes.get("complete", False):
+    complete = attributes.get("complete", False)
+    if not isinstance(complete, bool | np.bool_ | int | np.integer) or not complete:
         raise InputError(f"{where}: not complete: its writer did not finish")
 
 
 def read_origin(file: h5py.File, where: str) -> EventMeta:
     """What write_origin wrote. Raises InputError where it is not in order."""
     attributes = file.attrs
-    meta = EventMeta(
-        system=attributes.get("system"),
-        sqrt_s_nn_gev=float(attributes.get("sqrt_s_nn_gev", math.nan)),
+    return EventMeta(
+        system=_system(attributes.get("system"), where),
+        sqrt_s_nn_gev=_energy(attributes.get("sqrt_s_nn_gev", math.nan), where),
+        selection=_selection(attributes.get("selection"), where),
         event_vectors=_event_vectors(attributes.get("event_vectors", "particles"), where),
         provenance=provenance.from_json(attributes.get("provenance", "[]"), where),
     )
-    selection = attributes.get("selection")
-    if selection is None:
-        return meta
-    try:
-        return replace(meta, selection=Selection(**json.loads(selection)))
-    except (ValueError, TypeError):
-        raise InputError(
-            f"{where}: attribute selection is {selection!r}, "
-            'expected {"charged": ..., "eta_max": ..., "pt_min": ...}'
-        ) from None
 
 
 def foreign_attributes(file: h5py.File, where: str) -> EventMeta:
@@ -178,10 +186,42 @@ def foreign_attributes(file: h5py.File, where: str) -> EventMeta:
     )
 
 
+# An attribute may be a number, text, bytes, an array or h5py.Empty, whoever wrote it.
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating)
+
+
+def _system(value: object, where: str) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise InputError(f"{where}: attribute system is {value!r}, expected text")
+
+
+def _energy(value: Any, where: str) -> float:
+    """NaN is unknown."""
+    if _is_number(value) and (math.isnan(value) or 0 < value < math.inf):
+        return float(value)
+    raise InputError(f"{where}: attribute sqrt_s_nn_gev is {value!r}, expected a number above 0")
+
+
+def _selection(value: Any, where: str) -> Selection | None:
+    if value is None:
+        return None
+    try:
+        return Selection.from_dict(json.loads(value))
+    except (ValueError, TypeError, RecursionError):
+        raise InputError(
+            f"{where}: attribute selection is {value!r}, "
+            'expected {"charged": ..., "eta_max": ..., "pt_min": ...}'
+        ) from None
+
+
 def _event_vectors(value: object, where: str) -> EventVectors:
-    if value == "particles":
+    if isinstance(value, str) and value == "particles":
         return "particles"
-    if value == "generated":
+    if isinstance(value, str) and value == "generated":
         return "generated"
     raise InputError(
         f"{where}: attribute event_vectors is {value!r}, expected 'particles' or 'generated'"

@@ -76,7 +76,17 @@ def from_json(text: str, where: str) -> Chain:
         for entry in json.loads(text):
             parent = entry["parent"]
             ids = () if parent is None else (parent,) if isinstance(parent, str) else tuple(parent)
-            steps.append(Step(**(entry | {"parent": ids})))
+            steps.append(_checked(Step(**(entry | {"parent": ids}))))
         return tuple(steps)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{where}: attribute provenance is not a list of steps: {error}") from None
+
+
+def _checked(step: Step) -> Step:
+    """The same. Raises TypeError where a value is of another kind than a step has."""
+    texts = (step.id, *step.parent, step.program, step.version, step.command, step.time)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"step {step.id!r} holds something else than text")
+    if step.seed is not None and not isinstance(step.seed, int):
+        raise TypeError(f"step {step.id!r} has the seed {step.seed!r}")
+    return step

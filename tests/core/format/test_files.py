@@ -1,9 +1,12 @@
 """Event files: what is written is read, by us and by plain h5py, and damage is found."""
 
+import json
+import re
 import resource
 import subprocess
 import sys
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
@@ -15,13 +18,16 @@ from hitools.core.errors import InputError
 from hitools.core.features import EVENT_COLUMNS
 from hitools.core.format import chunks
 from hitools.core.format.images import Image
+from hitools.core.format.jetsource import JetSource
 from hitools.core.format.layout import Storage
 from hitools.core.format.meta import EventMeta, Selection
+from hitools.core.format.provenance import make_step
 from hitools.core.format.reader import open_events
 from hitools.core.format.writer import open_writer
 from tests.conftest import read_all
 
 META = EventMeta("O-O", 5360.0, Selection())
+STEP = make_step((), "hi-mc", "0.1.0", "hi-mc O-O", 1, "2026-01-01T00:00:00Z")
 
 
 def write(path: Path, batch: EventBatch, storage: Storage | None = None) -> Path:
@@ -294,6 +300,79 @@ def test_a_flipped_bit_is_never_read_silently(tmp_path, oo, storage, where):
     path = damaged(write(tmp_path / "a.h5", oo, storage), where)
     with pytest.raises(InputError, match=r"a\.h5"):
         read_all(path)
+
+
+@pytest.mark.parametrize("block", [b"OHDR", b"FRHP", b"BTLF"])
+def test_a_flipped_bit_in_the_root_attributes_is_a_sentence(tmp_path, oo, block):
+    """The header of the root group, and heap and index of its many attributes."""
+    path = write(tmp_path / "a.h5", oo)
+    data = bytearray(path.read_bytes())
+    for found in re.finditer(block, bytes(data)):
+        data[found.start() + 6] ^= 1
+    path.write_bytes(data)
+    for opened in (open_events, JetSource):
+        with pytest.raises(InputError, match=r"a\.h5: (damaged|HDF5 cannot open it)"):
+            opened(path)
+
+
+ODD = {
+    "array": np.arange(3),
+    "texts": ["a", "b"],
+    "bytes": np.bytes_(b"\xff"),
+    "nothing": h5py.Empty("f4"),
+    "negative": -1.0,
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("format", "format_version", "system", "sqrt_s_nn_gev", "selection", "event_vectors"),
+        *("provenance", "continues"),
+    ],
+)
+def test_an_attribute_of_another_kind_is_refused_by_name(tmp_path, oo_path, name, kind):
+    path = tmp_path / "a.h5"
+    path.write_bytes(oo_path.read_bytes())
+    with h5py.File(path, "a") as file:
+        file.attrs[name] = ODD[kind]
+    for opened in (open_events, JetSource):
+        with pytest.raises(InputError, match=f"a\\.h5.*{name}"):
+            opened(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"eta_max": None},
+        {"eta_max": "2.5"},
+        {"eta_max": True},
+        {"eta_max": 0},
+        {"eta_max": np.nan},
+        {"pt_min": [1]},
+        {"pt_min": -0.1},
+        {"charged": "yes"},
+    ],
+)
+def test_a_selection_that_cannot_be_is_refused(tmp_path, oo_path, change):
+    path = tmp_path / "a.h5"
+    path.write_bytes(oo_path.read_bytes())
+    with h5py.File(path, "a") as file:
+        stored = json.loads(file.attrs["selection"])
+        file.attrs["selection"] = json.dumps(stored | change)
+    with pytest.raises(InputError, match=r"a\.h5: attribute selection"):
+        open_events(path)
+
+
+@pytest.mark.parametrize("change", [{"id": [1]}, {"parent": [[1]]}, {"command": 5}, {"seed": "x"}])
+def test_a_provenance_of_other_kinds_is_refused(tmp_path, oo_path, change):
+    path = tmp_path / "a.h5"
+    path.write_bytes(oo_path.read_bytes())
+    with h5py.File(path, "a") as file:
+        file.attrs["provenance"] = json.dumps([asdict(STEP) | change])
+    with pytest.raises(InputError, match=r"a\.h5: attribute provenance is not a list of steps"):
+        open_events(path)
 
 
 def test_a_truncated_file_is_refused_with_its_size(tmp_path, oo):
