@@ -23,7 +23,7 @@ from hitools.core.features import (
 )
 from hitools.core.format import chunks
 from hitools.core.format.chunks import EventChunks
-from hitools.core.format.faults import BAD_WEIGHT, NOT_FINITE, WRONG_COUNT, Fault
+from hitools.core.format.faults import BAD_WEIGHT, NEGATIVE_PT, NOT_FINITE, WRONG_COUNT, Fault
 from hitools.core.format.images import Image, damage_told
 
 _N_EVENT: Final = len(EVENT_COLUMNS)
@@ -237,12 +237,19 @@ def event_faults(events: Float32Array, slots: int) -> list[Fault]:
 
 
 def _particle_faults(batch: EventBatch) -> list[Fault]:
-    """Events with a particle or a weight that is not finite, or with a negative weight."""
+    """Events with a particle or a weight that is not finite or negative (a pT, a weight)."""
     bad = np.zeros(0, np.int64)
     if not np.isfinite(batch.particles).all():
         finite = np.isfinite(batch.particles).all(axis=1)
         bad = np.unique(batch.event_of_particle[~finite])
     faults = [Fault(int(row), NOT_FINITE, "a particle's values are not finite") for row in bad]
+    pt = batch.particle("pt")
+    negative = np.flatnonzero(pt < 0)
+    rows, first = np.unique(batch.event_of_particle[negative], return_index=True)
+    faults += [
+        Fault(int(row), NEGATIVE_PT, f"pT of a particle is {pt[place]:g}")
+        for row, place in zip(rows, negative[first], strict=True)
+    ]
     weights = batch.weights_or_ones
     for row in np.flatnonzero(~(weights >= 0) | ~np.isfinite(weights)):
         reason = BAD_WEIGHT if weights[row] < 0 else NOT_FINITE
