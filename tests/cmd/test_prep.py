@@ -241,6 +241,7 @@ def test_columns_of_a_table_are_named_on_the_command_line(run, tmp_path, oo, oo_
         (["--split", "train=0.5,val=0.4", "-o", "set"], "add up to 0.9"),
         (["--branch", "mass=m"], "expected QUANTITY=NAME with one of pt, eta"),
         (["--particle-columns", "pt,speed"], "'speed'"),
+        (["--branch", "pt=a", "--branch", "pt=b"], "--branch gives a quantity twice"),
         (["--eta-max", "nan"], "--eta-max"),
         (["missing.h5"], "missing.h5"),
     ],

@@ -167,7 +167,7 @@ def check_datasets(file: h5py.File, where: str) -> None:
 def read_events(file: h5py.File, rows: slice, where: str) -> Float32Array:
     """(n, 11) float32: the event vectors of these rows, as they are."""
     with damage_told(f"{where}: events {rows.start} to {rows.stop - 1}"):
-        return np.asarray(file["events"][rows], dtype=np.float32)
+        return _as_float32(file["events"][rows])
 
 
 def counts_of(events: Float32Array, slots: int) -> IntArray:
@@ -206,7 +206,7 @@ class BatchReader:
                 particles = _read_slabs(self._image["particles"], rows.start, counts)
             weights = None
             if "weights" in self._image:
-                weights = self._image["weights"][rows].astype(np.float32)
+                weights = _as_float32(self._image["weights"][rows])
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return EventBatch(events, particles, offsets, weights)
 
@@ -298,6 +298,12 @@ def _read_slabs(dataset: h5py.Dataset, start: int, counts: IntArray) -> Float32A
         kept = counts[row - start : stop - start]
         longest = int(kept.max())
         slab = dataset[row:stop, :longest]
-        pieces.append(np.asarray(slab[np.arange(longest) < kept[:, None]], np.float32))
+        pieces.append(_as_float32(slab[np.arange(longest) < kept[:, None]]))
         row = stop
     return np.concatenate(pieces)
+
+
+def _as_float32(values: np.ndarray) -> Float32Array:
+    """The same in float32; what is too large for it is infinite, and that is found as a fault."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values, np.float32)

@@ -83,3 +83,16 @@ def test_counts_that_disagree_with_the_slots_filled_are_found(tmp_path, oo_path,
         ),
     ]
     assert len(batch) == len(oo) - 2
+
+
+def test_numbers_that_float32_cannot_hold_are_found_without_a_warning(tmp_path, oo_path):
+    path = tmp_path / "wide.h5"
+    with h5py.File(oo_path) as good, h5py.File(path, "w") as file:
+        events, particles = (good[name][:].astype(np.float64) for name in ("events", "particles"))
+        weights = np.ones(len(events))
+        events[3, EVENT_INDEX["sum_pt"]] = particles[4, 0, 3] = weights[5] = 1e300
+        file["events"], file["particles"], file["weights"] = events, particles, weights
+    _, found = read_with_handler(path)
+    assert {fault.event: fault.reason for fault in found} == dict.fromkeys(
+        (3, 4, 5), faults.NOT_FINITE
+    )
