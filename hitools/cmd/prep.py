@@ -167,6 +167,8 @@ def main(
     """
     if keep_all and assume_charged:
         raise click.UsageError("--all and --assume-charged exclude each other")
+    if len(dict(branches)) < len(branches):
+        raise click.UsageError("--branch gives a quantity twice")
     if split is not None and output == "-":
         raise click.UsageError("--split makes a folder: name it with -o")
 

@@ -155,6 +155,23 @@ def test_dropped_events_are_counted_by_reason(run, tmp_path, spoilt, oo):
     )
 
 
+def test_files_of_ours_are_checked_too(run, tmp_path, oo_path):
+    shutil.copy(oo_path, tmp_path / "in.h5")
+    with h5py.File(tmp_path / "in.h5", "a") as file:
+        file["particles"][4, 0, 3] = -1
+    assert_one_line_error(
+        run("hi-prep", "in.h5", "-o", "out.h5"), "event 4: pT of a particle is -1"
+    )
+    result = run("hi-prep", "in.h5", "--on-bad", "drop", "-o", "out.h5")
+    assert result.stderr == b"hi-prep: dropped 1 of 120 events: 1 with a negative pT\n"
+    assert run("hi-info", "--check", "out.h5").returncode == 0
+    with h5py.File(tmp_path / "in.h5", "a") as file:
+        file["particles"][4, 0, 5] = 7
+        file["particles"][4, 0, 3] = 1
+    result = run("hi-prep", "in.h5", "--on-bad", "drop", "-o", "out2.h5")
+    assert_one_line_error(result, "in.h5: event 4: phi of a particle is 7")
+
+
 def test_an_input_of_bad_events_alone_is_an_error(run, tmp_path, oo_path):
     result = run("hi-prep", oo_path, "--pt-min", "1000", "--on-bad", "drop", "-o", "out.h5")
     assert_one_line_error(result, "no event is left", "dropped 120 of 120")
@@ -224,6 +241,7 @@ def test_columns_of_a_table_are_named_on_the_command_line(run, tmp_path, oo, oo_
         (["--split", "train=0.5,val=0.4", "-o", "set"], "add up to 0.9"),
         (["--branch", "mass=m"], "expected QUANTITY=NAME with one of pt, eta"),
         (["--particle-columns", "pt,speed"], "'speed'"),
+        (["--branch", "pt=a", "--branch", "pt=b"], "--branch gives a quantity twice"),
         (["--eta-max", "nan"], "--eta-max"),
         (["missing.h5"], "missing.h5"),
     ],

@@ -1,7 +1,7 @@
 """Do the stored columns follow from the stored particles?
 
-Used on files that come without our attributes, and by hi-info --check. The tolerance allows sums
-that were accumulated in float32.
+Used by hi-prep and by hi-info --check, and by every reader on files that come without our
+attributes. The tolerance allows sums that were accumulated in float32.
 """
 
 from collections.abc import Iterator
@@ -21,16 +21,16 @@ _TOLERANCE: Final = 2e-5
 
 @dataclass(frozen=True)
 class Mismatch:
-    """The first event of a batch in which one column differs from what the particles give."""
+    """The first event of a batch in which one column differs from what it must be."""
 
     column: str
     event: int
     stored: float
-    computed: float
+    expected: str
 
     def __str__(self) -> str:
         """One clause for a message."""
-        return f"{self.column} is {self.stored:g}, its particles give {self.computed:g}"
+        return f"{self.column} is {self.stored:g}, {self.expected}"
 
 
 def require(batch: EventBatch, vectors: EventVectors, where: str, indices: IntArray) -> None:
@@ -46,20 +46,24 @@ def mismatches(batch: EventBatch, vectors: EventVectors) -> Iterator[Mismatch]:
     of the model (hi-qclosure measures it). pt must be positive, phi in (-pi, pi] in any case.
     """
     pt, phi = batch.particle("pt"), batch.particle("phi")
-    limits = {"pt": (pt > 0, pt), "phi": (np.abs(phi) <= np.float32(np.pi), phi)}
-    for name, (good, values) in limits.items():
+    limits = {
+        "pt": (pt > 0, pt, "expected more than 0"),
+        "phi": (np.abs(phi) <= np.float32(np.pi), phi, "expected -pi to pi"),
+    }
+    for name, (good, values, expected) in limits.items():
         if not good.all():
             bad = int(np.argmin(good))
             yield Mismatch(
                 f"{name} of a particle",
                 int(batch.event_of_particle[bad]),
                 float(values[bad]),
-                float(np.pi) if name == "phi" else 0.0,
+                expected,
             )
             return
     if vectors == "generated":
         return
-    again = batch.recomputed()
+    with np.errstate(over="ignore"):  # infinity differs from whatever is stored
+        again = batch.recomputed()
     yield from _event_mismatches(batch, again)
     yield from _particle_mismatches(batch, again)
 
@@ -84,10 +88,10 @@ def _event_mismatches(batch: EventBatch, again: EventBatch) -> Iterator[Mismatch
         if column == "psi_2":
             wrong = q * np.abs(np.sin(stored - computed)) > _TOLERANCE * sums[:, 0] + 1e-6 * q
         else:
-            wrong = np.abs(stored - computed) > _TOLERANCE * scale[column]
+            wrong = ~(np.abs(stored - computed) <= _TOLERANCE * scale[column])
         if wrong.any():
             bad = int(np.argmax(wrong))
-            yield Mismatch(column, bad, float(stored[bad]), float(computed[bad]))
+            yield Mismatch(column, bad, float(stored[bad]), _given(computed[bad]))
 
 
 def _particle_mismatches(batch: EventBatch, again: EventBatch) -> Iterator[Mismatch]:
@@ -96,12 +100,16 @@ def _particle_mismatches(batch: EventBatch, again: EventBatch) -> Iterator[Misma
         difference = np.abs(stored - computed)
         if wrap:
             difference = np.minimum(difference, np.abs(2 * np.pi - difference))
-        wrong = difference > 10 * _TOLERANCE
+        wrong = ~(difference <= 10 * _TOLERANCE)
         if wrong.any():
             bad = int(np.argmax(wrong))
             yield Mismatch(
                 f"{column} of a particle",
                 int(batch.event_of_particle[bad]),
                 float(stored[bad]),
-                float(computed[bad]),
+                _given(computed[bad]),
             )
+
+
+def _given(value: np.float32) -> str:
+    return f"its particles give {value:g}"

@@ -15,6 +15,7 @@ WRONG_COUNT: Final = "whose n_particles does not match"
 BAD_WEIGHT: Final = "with a negative weight"
 NEGATIVE_PT: Final = "with a negative pT"
 EMPTY: Final = "without particles after the selection"
+NO_NUMBER: Final = "with text where numbers should be"
 UNKNOWN_CHARGE: Final = "with particles of unknown charge"
 CUT_OFF: Final = "cut off in the middle"
 

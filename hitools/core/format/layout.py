@@ -23,7 +23,7 @@ from hitools.core.features import (
 )
 from hitools.core.format import chunks
 from hitools.core.format.chunks import EventChunks
-from hitools.core.format.faults import BAD_WEIGHT, NOT_FINITE, WRONG_COUNT, Fault
+from hitools.core.format.faults import BAD_WEIGHT, NEGATIVE_PT, NOT_FINITE, WRONG_COUNT, Fault
 from hitools.core.format.images import Image, damage_told
 
 _N_EVENT: Final = len(EVENT_COLUMNS)
@@ -167,7 +167,7 @@ def check_datasets(file: h5py.File, where: str) -> None:
 def read_events(file: h5py.File, rows: slice, where: str) -> Float32Array:
     """(n, 11) float32: the event vectors of these rows, as they are."""
     with damage_told(f"{where}: events {rows.start} to {rows.stop - 1}"):
-        return np.asarray(file["events"][rows], dtype=np.float32)
+        return _as_float32(file["events"][rows])
 
 
 def counts_of(events: Float32Array, slots: int) -> IntArray:
@@ -206,7 +206,7 @@ class BatchReader:
                 particles = _read_slabs(self._image["particles"], rows.start, counts)
             weights = None
             if "weights" in self._image:
-                weights = self._image["weights"][rows].astype(np.float32)
+                weights = _as_float32(self._image["weights"][rows])
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return EventBatch(events, particles, offsets, weights)
 
@@ -237,12 +237,19 @@ def event_faults(events: Float32Array, slots: int) -> list[Fault]:
 
 
 def _particle_faults(batch: EventBatch) -> list[Fault]:
-    """Events with a particle or a weight that is not finite, or with a negative weight."""
+    """Events with a particle or a weight that is not finite or negative (a pT, a weight)."""
     bad = np.zeros(0, np.int64)
     if not np.isfinite(batch.particles).all():
         finite = np.isfinite(batch.particles).all(axis=1)
         bad = np.unique(batch.event_of_particle[~finite])
     faults = [Fault(int(row), NOT_FINITE, "a particle's values are not finite") for row in bad]
+    pt = batch.particle("pt")
+    negative = np.flatnonzero(pt < 0)
+    rows, first = np.unique(batch.event_of_particle[negative], return_index=True)
+    faults += [
+        Fault(int(row), NEGATIVE_PT, f"pT of a particle is {pt[place]:g}")
+        for row, place in zip(rows, negative[first], strict=True)
+    ]
     weights = batch.weights_or_ones
     for row in np.flatnonzero(~(weights >= 0) | ~np.isfinite(weights)):
         reason = BAD_WEIGHT if weights[row] < 0 else NOT_FINITE
@@ -291,6 +298,12 @@ def _read_slabs(dataset: h5py.Dataset, start: int, counts: IntArray) -> Float32A
         kept = counts[row - start : stop - start]
         longest = int(kept.max())
         slab = dataset[row:stop, :longest]
-        pieces.append(np.asarray(slab[np.arange(longest) < kept[:, None]], np.float32))
+        pieces.append(_as_float32(slab[np.arange(longest) < kept[:, None]]))
         row = stop
     return np.concatenate(pieces)
+
+
+def _as_float32(values: np.ndarray) -> Float32Array:
+    """The same in float32; what is too large for it is infinite, and that is found as a fault."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values, np.float32)

@@ -69,6 +69,7 @@ class EventReader:
         max_events: int | None,
         *,
         check_padding: bool = False,
+        check_columns: bool = False,
         on_fault: FaultHandler = refuse,
     ) -> None:
         """Read from an open source, which is closed with the reader.
@@ -78,24 +79,31 @@ class EventReader:
             max_particles: see open_events.
             max_events: see open_events.
             check_padding: also read what lies past n_particles; all must be 0.
+            check_columns: hold the columns against the particles in files of ours too; those of
+                others are always checked.
             on_fault: told of each bad event, which is then left out; raises by default.
         """
         self._source = source
         self._max_particles = max_particles
         self._max_events = max_events
         self._check_padding = check_padding
+        self._check_columns = check_columns
         self._on_fault = on_fault
         self.name = source.name
         self.indices = np.zeros(0, np.int64)
-        self.meta, self._foreign = self._identify(source.first)
+        self.meta = self._identify(source.first)
         self.n_events = count_events(source.first) if source.is_file else None
 
-    def _identify(self, image: h5py.File) -> tuple[EventMeta, bool]:
-        """Metadata of an image whose datasets are in order; and whether it lacks attributes."""
+    def _identify(self, image: h5py.File) -> EventMeta:
+        """Metadata of an image whose datasets are in order; what is to be checked is noted."""
         with damage_told(self.name):
             layout.check_datasets(image, self.name)
-            if "format" in image.attrs:
-                return meta.read_attributes(image, self.name), False
+            foreign = "format" not in image.attrs
+            self._checked = foreign or self._check_columns
+            if not foreign:
+                found = meta.read_attributes(image, self.name)
+                self._vectors = found.event_vectors
+                return found
         log.warning(
             "%s: no hitools attributes; assumed: columns %s and %s, GeV/c, rad, fm; "
             "system, energy and selection unknown",
@@ -103,15 +111,16 @@ class EventReader:
             ", ".join(EVENT_COLUMNS),
             ", ".join(PARTICLE_COLUMNS),
         )
-        return meta.foreign_attributes(image, self.name), True
+        found = meta.foreign_attributes(image, self.name)
+        self._vectors = found.event_vectors
+        return found
 
     def __iter__(self) -> Iterator[EventBatch]:
         """All events in order."""
         before = 0
         for image in self._source:
             if image is not self._source.first:
-                found, self._foreign = self._identify(image)
-                self.meta = meta.merge(self.meta, found)
+                self.meta = meta.merge(self.meta, self._identify(image))
             yield from self._batches(image, before)
             before += count_events(image)
 
@@ -142,7 +151,7 @@ class EventReader:
             first: number of events of this source before the batch.
         """
         faults = layout.faults(batch, image["particles"].shape[1])
-        if self._foreign:
+        if self._checked:
             faults += layout.hole_faults(batch)
         if self._check_padding:
             known = {fault.event for fault in faults}
@@ -156,9 +165,8 @@ class EventReader:
             kept = np.delete(kept, list(one_each))
             batch = batch.take(kept)
         self.indices = first + kept
-        if self._foreign:
-            vectors = meta.foreign_attributes(image, self.name).event_vectors
-            consistency.require(batch, vectors, self.name, self.indices)
+        if self._checked:
+            consistency.require(batch, self._vectors, self.name, self.indices)
         return batch
 
     def rows(self) -> "RandomAccess":

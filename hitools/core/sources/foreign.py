@@ -6,7 +6,7 @@ does with them what is the same for all.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from hitools.core.features import (
 from hitools.core.format import faults
 from hitools.core.format.faults import Fault, FaultHandler
 from hitools.core.format.meta import EventMeta, Selection
+
+_SAFE_PT: Final = 1e30
+"""GeV/c. Below this no number of particles has a sum of pT that float32 cannot hold."""
 
 Charge = Literal["charged", "assumed", "all"]
 
@@ -128,6 +131,7 @@ def accept(raw: RawEvents, selection: Selection, where: str, on_fault: FaultHand
         row: Fault(raw.first + row, fault.reason, fault.detail)
         for row, fault in (
             *_empty(n_particles, selection),
+            *_too_large(pt[kept], event[kept]),
             *_bad_particles(pt, eta, phi, event),
             *_bad_events(raw),
         )
@@ -162,10 +166,30 @@ def spherical(
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """(pT, eta, phi) of momenta, float64; eta is infinite or NaN where pT is 0."""
     px, py, pz = (x.astype(np.float64) for x in (px, py, pz))
-    pt = np.hypot(px, py)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        pt = np.hypot(px, py)
         eta = np.arcsinh(pz / pt)
     return pt, eta, np.arctan2(py, px)
+
+
+def not_finite(name: str, values: FloatArray, counts: IntArray, first: int) -> dict[int, Fault]:
+    """A fault for each event in which this quantity of a particle is not finite.
+
+    Args:
+        name: of the quantity.
+        values: (n_total,) events one after another.
+        counts: (n_events,) particles per event.
+        first: index of the first event in its file.
+
+    Returns:
+        Faults by the place of the event among these.
+    """
+    bad = np.flatnonzero(~np.isfinite(values))
+    stops = np.cumsum(counts)
+    return {
+        row: Fault(first + row, faults.NOT_FINITE, f"{name} of a particle is not finite")
+        for row in np.unique(np.searchsorted(stops, bad, side="right")).tolist()
+    }
 
 
 _Found = Iterator[tuple[int, Fault]]
@@ -188,10 +212,21 @@ def _bad_particles(
         yield int(row), Fault(0, faults.NEGATIVE_PT, f"pT of a particle is {lowest:g}")
 
 
+def _too_large(pt: Float32Array, event: IntArray) -> _Found:
+    """Events whose sum of pT float32 cannot hold, though it can hold each term."""
+    if not (pt > _SAFE_PT).any():
+        return
+    sums = np.bincount(event, pt)
+    for row in np.flatnonzero(sums > np.finfo(np.float32).max):
+        yield int(row), Fault(0, faults.NOT_FINITE, f"sum_pt is {sums[row]:g}, too large")
+
+
 def _bad_events(raw: RawEvents) -> _Found:
-    for row, column in zip(*np.nonzero(~np.isfinite(raw.geometry)), strict=True):
+    with np.errstate(over="ignore"):  # as they will be stored
+        geometry, weights = raw.geometry.astype(np.float32), raw.weights.astype(np.float32)
+    for row, column in zip(*np.nonzero(~np.isfinite(geometry)), strict=True):
         yield int(row), Fault(0, faults.NOT_FINITE, f"{GEOMETRY_COLUMNS[column]} is not finite")
-    for row in np.flatnonzero(~(raw.weights >= 0) | ~np.isfinite(raw.weights)):
+    for row in np.flatnonzero(~(weights >= 0) | ~np.isfinite(weights)):
         weight = raw.weights[row]
         reason = faults.BAD_WEIGHT if weight < 0 else faults.NOT_FINITE
         yield int(row), Fault(0, reason, f"its weight is {weight:g}")

@@ -4,11 +4,9 @@ Read through pyhepmc: status-1 particles, the first event weight, and b, Ncoll a
 heavy-ion block. Text that breaks off is noticed: a listing ends with a line that says so.
 """
 
-import gzip
 import io
-import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -19,18 +17,14 @@ from hitools.core.format.faults import Fault, FaultHandler
 from hitools.core.format.meta import EventMeta
 from hitools.core.sources.charge import find_charged
 from hitools.core.sources.foreign import InputOptions, RawEvents, accept, spherical
+from hitools.core.sources.hepmc_text import WatchedText
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
     from hitools.core.features import BoolArray
 
-GZIP: Final = b"\x1f"
-_LISTINGS: Final[dict[bytes, Literal["hepmc2", "hepmc3"]]] = {
-    b"HepMC::Asciiv3-START_EVENT_LISTING": "hepmc3",
-    b"HepMC::IO_GenEvent-START_EVENT_LISTING": "hepmc2",
-}
-_HEADER_BYTES: Final = 256
+_COMPLAINTS: Final = (RuntimeError, ValueError, LookupError, ArithmeticError, MemoryError)
+"""What C++ exceptions of the reader become."""
+
 _FINAL_STATE: Final = 1
 _EVENTS_PER_BATCH: Final = 256
 _PARTICLES_PER_BATCH: Final = 1 << 20
@@ -57,18 +51,16 @@ class HepMCSource:
         self._options = options
         self._on_fault = on_fault
         self._stream = stream
-        self._text = _WatchedText(stream)
+        self._text = WatchedText(stream)
         self._cut_off: Fault | None = None
         self._reader = self._open()
 
     def _open(self) -> Any:
-        header = self._text.peek_header()
-        found = [kind for line, kind in _LISTINGS.items() if line in header]
-        if not found:
+        if self._text.kind is None:
             self._text.raise_error(self.name)
             raise InputError(
-                f"{self.name}: not understood (begins with {header[:24]!r}): expected an event "
-                "file or stream, HepMC2 or HepMC3 text, a ROOT file or an HDF5 table"
+                f"{self.name}: not understood (begins with {self._text.header[:24]!r}): expected "
+                "an event file or stream, HepMC2 or HepMC3 text, a ROOT file or an HDF5 table"
             )
         try:
             import pyhepmc
@@ -82,7 +74,7 @@ class HepMCSource:
         # pyiostream does not own what it reads from, nor the reader its stream.
         self._buffered = io.BufferedReader(self._text, 1 << 16)
         self._cpp_stream = pyiostream(self._buffered, 1 << 16)
-        reader = ReaderAscii if found[0] == "hepmc3" else ReaderAsciiHepMC2
+        reader = ReaderAscii if self._text.kind == "hepmc3" else ReaderAsciiHepMC2
         return reader(self._cpp_stream)
 
     def __iter__(self) -> Iterator[EventBatch]:
@@ -103,7 +95,10 @@ class HepMCSource:
         first, gathered, n_particles = 0, _Gathered(), 0
         wanted = 1  # a slow generator's first events are to pass at once
         for event in self._events():
-            n_particles += self._gather(event, first + len(gathered.counts), gathered)
+            index = first + len(gathered.counts)
+            if index in self._text.faults:
+                gathered.faults[len(gathered.counts)] = self._text.faults.pop(index)
+            n_particles += self._gather(event, index, gathered)
             if len(gathered.counts) == wanted or n_particles > _PARTICLES_PER_BATCH:
                 yield gathered.finish(first, self._options)
                 first += len(gathered.counts)
@@ -119,24 +114,36 @@ class HepMCSource:
         reader, so that the last event counts only when the end of the listing follows.
         """
         index, last = 0, None
-        broken = False
+        broken, complaint = False, ""
         while not (broken or self._reader.failed()):
             event = self._new_event()
-            broken = not self._reader.read_event(event)
+            try:
+                broken = not self._reader.read_event(event)
+            except _COMPLAINTS as error:
+                broken, complaint = True, f": {str(error).partition(chr(10))[0]}"
             n_before = index + (last is not None)
             # The reader takes the end of a listing for an event without particles.
             nothing = not event.particles and n_before == self._text.n_begun
             if self._reader.failed() and nothing:
                 break
             if last is not None:
+                self._text.raise_refused(self.name, index)
                 yield last
                 index += 1
             last = None if broken else event
         self._text.raise_error(self.name)
+        self._text.raise_refused(self.name, index + (last is not None))
+        n_read = index + (last is not None or broken)
+        if not self._text.is_open and self._text.n_begun > n_read:
+            broken, index = True, n_read  # the reader gave up without a word
         in_last = self._text.at_end and self._text.n_begun <= index + 1
-        if broken and not in_last:
-            raise InputError(f"{self.name}: event {index}: its HepMC text cannot be parsed")
-        if broken or not self._text.ended_well:
+        if broken and not (in_last and self._text.is_open):
+            fault = self._text.faults.get(index)
+            complaint = f": {fault.detail}" if fault else complaint
+            raise InputError(
+                f"{self.name}: event {index}: its HepMC text cannot be parsed{complaint}"
+            )
+        if self._text.is_open:
             detail = "the listing ends here without its END_EVENT_LISTING line"
             self._cut_off = Fault(index, faults.CUT_OFF, detail)
         elif last is not None:
@@ -188,6 +195,7 @@ class _Gathered:
         self.counts: list[int] = []
         self.weights: list[float] = []
         self.geometry: list[tuple[float, float, float]] = []
+        self.faults: dict[int, Fault] = {}
 
     def finish(self, first: int, options: InputOptions) -> RawEvents:
         counts = np.array(self.counts)
@@ -208,64 +216,5 @@ class _Gathered:
             charged,
             np.array(self.geometry),
             np.array(self.weights),
-            found,
+            found | self.faults,
         )
-
-
-class _WatchedText(io.RawIOBase):
-    """The decompressed text, watched on its way to the reader.
-
-    The C++ reader takes errors and early ends alike for the end of the file, so they are noted
-    here.
-
-    Attributes:
-        n_begun: events whose first line has passed.
-        at_end: whether all text has passed.
-    """
-
-    def __init__(self, stream: io.BufferedReader) -> None:
-        compressed = stream.peek(1)[:1] == GZIP
-        self._stream = gzip.GzipFile(fileobj=stream) if compressed else stream
-        self._error: Exception | None = None
-        self._ahead = b""
-        self._tail = b"\n"
-        self.n_begun = 0
-        self.at_end = False
-
-    def peek_header(self) -> bytes:
-        """The first bytes of text, which are still to be read."""
-        while len(self._ahead) < _HEADER_BYTES and (piece := self._read(_HEADER_BYTES)):
-            self._ahead += piece
-        return self._ahead
-
-    def _read(self, size: int) -> bytes:
-        try:
-            return self._stream.read1(size)
-        except EOFError:  # compressed data that break off: the missing end of the listing tells
-            return b""
-        except (OSError, zlib.error) as error:
-            self._error = error
-            return b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        view = memoryview(buffer).cast("B")
-        piece, self._ahead = self._ahead[: len(view)], self._ahead[len(view) :]
-        piece = piece or self._read(len(view))
-        view[: len(piece)] = piece
-        self.at_end = not piece
-        self.n_begun += (self._tail[-2:] + piece).count(b"\nE ")
-        self._tail = (self._tail + piece)[-64:]
-        return len(piece)
-
-    @property
-    def ended_well(self) -> bool:
-        """Whether the last line is that of a finished listing."""
-        return self._tail.rstrip().endswith(b"-END_EVENT_LISTING")
-
-    def raise_error(self, where: str) -> None:
-        """InputError for whatever went wrong with the bytes themselves."""
-        if self._error is not None:
-            raise InputError(f"{where}: cannot be read on: {self._error}")

@@ -38,6 +38,7 @@ class HiSource:
             None,
             # In files of ours nothing can lie there, and looking costs more than reading.
             check_padding="format" not in images.first.attrs,
+            check_columns=True,
             on_fault=on_fault,
         )
         self.name = images.name

@@ -21,7 +21,7 @@ from hitools.core.format import faults, layout
 from hitools.core.format.faults import Fault, FaultHandler
 from hitools.core.format.images import ImageSource, damage_told
 from hitools.core.format.meta import EventMeta
-from hitools.core.sources.foreign import InputOptions, RawEvents, accept
+from hitools.core.sources.foreign import InputOptions, RawEvents, accept, not_finite
 
 IGNORED: Final = "-"
 PARTICLE_COLUMNS: Final = {
@@ -228,7 +228,7 @@ class _Table:
         jet = {name: events[:, index] for name, index in self._event_column_of.items()}
         flat = {name: slots[:, :, index][real] for name, index in self._column_of.items()}
         row = np.repeat(np.arange(len(counts)), counts)
-        found = {}
+        found = self._not_finite(slots, flat, counts, before + start)
         if "n_particles" in jet:
             for bad in np.flatnonzero(jet["n_particles"] != counts):
                 claim = (
@@ -238,17 +238,33 @@ class _Table:
         geometry = np.zeros((stop - start, len(GEOMETRY_COLUMNS)))
         if self._options.geometry:
             geometry = np.stack([jet[name] for name in GEOMETRY_COLUMNS], axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):  # accept() finds what is not finite
+            pt = self._pt(flat, jet, row) * self._options.gev_per_unit
+            eta = flat["eta"] if "eta" in flat else flat["delta_eta"] + jet["eta"][row]
+            phi = flat["phi"] if "phi" in flat else flat["delta_phi"] + jet["phi"][row]
         return RawEvents(
             before + start,
             counts,
-            self._pt(flat, jet, row) * self._options.gev_per_unit,
-            flat["eta"] if "eta" in flat else flat["delta_eta"] + jet["eta"][row],
-            flat["phi"] if "phi" in flat else flat["delta_phi"] + jet["phi"][row],
+            pt,
+            eta,
+            phi,
             flat["charge"] != 0 if "charge" in flat and self._options.charge != "all" else None,
             geometry,
             jet.get("weight", np.ones(stop - start)),
             found,
         )
+
+    def _not_finite(
+        self, slots: Float64Array, flat: dict[str, Float64Array], counts: IntArray, first: int
+    ) -> dict[int, Fault]:
+        """Events whose mask or charges are not finite, which no momentum tells."""
+        found = {}
+        if "charge" in flat and self._options.charge != "all":
+            found = not_finite("charge", flat["charge"], counts, first)
+        if "mask" in self._column_of:
+            mask = slots[:, :, self._column_of["mask"]]
+            found |= not_finite("mask", mask.ravel(), np.full(len(mask), mask.shape[1]), first)
+        return found
 
     def _real(self, slots: Float64Array) -> BoolArray:
         """(rows, slots) where there is a particle: padding is 0 throughout."""
@@ -264,12 +280,14 @@ class _Table:
         if "pt" in flat:
             return flat["pt"]
         if "log_pt" in flat:
-            with np.errstate(over="ignore"):
-                return np.exp(flat["log_pt"])
+            return np.exp(flat["log_pt"])
         return flat["pt_fraction"] * jet["pt"][row]
 
 
 def _indices(names: tuple[str, ...], width: int, where: str) -> dict[str, int]:
     if len(names) > width:
         raise InputError(f"{where} has {width} columns, {len(names)} were named: {','.join(names)}")
+    twice = {name for name in names if name != IGNORED and names.count(name) > 1}
+    if twice:
+        raise InputError(f"{where}: {', '.join(sorted(twice))} named twice: {','.join(names)}")
     return {name: index for index, name in enumerate(names) if name != IGNORED}

@@ -5,7 +5,6 @@ InputOptions.branches gives it; an event quantity may be the sum of two branches
 """
 
 import re
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,13 @@ from hitools.core.format import faults
 from hitools.core.format.faults import Fault, FaultHandler
 from hitools.core.format.meta import EventMeta
 from hitools.core.sources.charge import find_charged
-from hitools.core.sources.foreign import InputOptions, RawEvents, accept, spherical
+from hitools.core.sources.foreign import (
+    InputOptions,
+    RawEvents,
+    accept,
+    not_finite,
+    spherical,
+)
 
 MAGIC: Final = b"root"
 CARTESIAN: Final = ("px", "py", "pz")
@@ -34,6 +39,8 @@ QUANTITIES: Final = (
 )
 _STEP: Final = "64 MB"
 _FINAL_STATE: Final = 1
+_LARGEST_ID: Final = 1 << 40
+"""No PDG id has more than ten digits."""
 _NUMERIC: Final = re.compile(r"\* (u?int|float|bool)\d*$")
 
 
@@ -149,6 +156,8 @@ class RootSource:
         usable = np.ones(stop - start, np.bool_)
         usable[list(found)] = False
         flat = {name: _flatten(array, usable) for name, array in arrays.items()}
+        for name in {"charge", "pid", "status"} & flat.keys():
+            found = not_finite(name, flat[name], counts, start) | found
         if "status" in flat:
             final = flat["status"] == _FINAL_STATE
             event = np.repeat(np.arange(len(counts)), counts)
@@ -162,7 +171,7 @@ class RootSource:
         if self._charge == "charge":
             charged = flat["charge"] != 0
         elif self._charge == "pid":
-            charged, unknown = find_charged(flat["pid"].astype(np.int64), counts, start)
+            charged, unknown = find_charged(_whole(flat["pid"]), counts, start)
             found = unknown | found
         geometry = np.zeros((stop - start, 3))
         if self._options.geometry:
@@ -172,7 +181,8 @@ class RootSource:
         weights = np.ones(stop - start)
         if "weight" in self._branches:
             weights = self._column("weight", start, stop)
-        pt = pt * self._options.gev_per_unit
+        with np.errstate(invalid="ignore"):
+            pt = pt * self._options.gev_per_unit
         return RawEvents(start, counts, pt, eta, phi, charged, geometry, weights, found)
 
     def _counts(
@@ -234,20 +244,23 @@ def _flatten(array: Any, usable: BoolArray) -> Any:
     return awkward.to_numpy(awkward.flatten(array[usable], axis=1))
 
 
+def _whole(values: Any) -> IntArray:
+    """As int64; 0 for what is not finite, and large ones limited."""
+    with np.errstate(invalid="ignore"):
+        values = np.nan_to_num(values, posinf=0, neginf=0)
+        return np.asarray(np.clip(values, -_LARGEST_ID, _LARGEST_ID).astype(np.int64))
+
+
 @contextmanager
 def _damage_told(where: str) -> Iterator[None]:
-    """Whatever uproot says of damaged bytes becomes an InputError."""
-    import uproot
+    """Whatever uproot says of damaged bytes becomes an InputError, in one line.
 
+    It says it with assertions, and the libraries of each compression with errors of their own.
+    """
     try:
         yield
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        LookupError,
-        RuntimeError,
-        struct.error,
-        uproot.DeserializationError,
-    ) as error:
-        raise InputError(f"{where}: cannot be read: {error}") from None
+    except InputError:
+        raise
+    except Exception as error:
+        said = str(error).strip().partition("\n")[0] or f"damaged ({type(error).__name__})"
+        raise InputError(f"{where}: cannot be read: {said}") from None

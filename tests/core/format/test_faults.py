@@ -20,13 +20,14 @@ BAD = {
     8: faults.WRONG_COUNT,  # more than there are slots
     20: faults.NOT_FINITE,  # pT of a particle
     21: faults.BAD_WEIGHT,
+    40: faults.NEGATIVE_PT,
     119: faults.NOT_FINITE,  # weight
 }
 
 
 @pytest.fixture
 def damaged(tmp_path: Path, oo_path: Path) -> Path:
-    """The real events in a plain file of somebody else's, six of them spoilt."""
+    """The real events in a plain file of somebody else's, seven of them spoilt."""
     path = tmp_path / "damaged.h5"
     with h5py.File(oo_path) as good, h5py.File(path, "w") as file:
         events, particles = good["events"][:], good["particles"][:]
@@ -35,6 +36,7 @@ def damaged(tmp_path: Path, oo_path: Path) -> Path:
         events[7, EVENT_INDEX["n_particles"]] -= 0.5
         events[8, EVENT_INDEX["n_particles"]] = particles.shape[1] + 1
         particles[20, 1, 3] = np.inf
+        particles[40, 2, 3] *= -1
         weights[21], weights[119] = -1, np.nan
         file["events"], file["particles"], file["weights"] = events, particles, weights
     return path
@@ -81,3 +83,16 @@ def test_counts_that_disagree_with_the_slots_filled_are_found(tmp_path, oo_path,
         ),
     ]
     assert len(batch) == len(oo) - 2
+
+
+def test_numbers_that_float32_cannot_hold_are_found_without_a_warning(tmp_path, oo_path):
+    path = tmp_path / "wide.h5"
+    with h5py.File(oo_path) as good, h5py.File(path, "w") as file:
+        events, particles = (good[name][:].astype(np.float64) for name in ("events", "particles"))
+        weights = np.ones(len(events))
+        events[3, EVENT_INDEX["sum_pt"]] = particles[4, 0, 3] = weights[5] = 1e300
+        file["events"], file["particles"], file["weights"] = events, particles, weights
+    _, found = read_with_handler(path)
+    assert {fault.event: fault.reason for fault in found} == dict.fromkeys(
+        (3, 4, 5), faults.NOT_FINITE
+    )

@@ -96,6 +96,7 @@ def test_chunks_that_the_library_left_uncompressed_are_read(tmp_path):
     rng = np.random.default_rng(0)
     bits = rng.integers(0, 2**32, (256, 6), dtype=np.uint32).view(np.float32)
     bits[~np.isfinite(bits)] = 1
+    bits[:, 3] = np.abs(bits[:, 3])  # a negative pT is refused
     events = np.zeros((1, 11), np.float32)
     events[0, -1] = 256
     batch = EventBatch(events, bits, np.array([0, 256]))

@@ -266,3 +266,103 @@ def test_a_listing_without_events_is_an_error(tmp_path):
     footer = b"HepMC::Asciiv3-END_EVENT_LISTING\n\n"
     with pytest.raises(InputError, match="no events"):
         read(edited(tmp_path, header + footer))
+
+
+# Text that the reader itself would take ------------------------------------------------------
+
+
+def spoilt_particle(tmp_path: Path, kind: str, field: int, value: bytes) -> Path:
+    """A field of the first charged pion of event 2 replaced; fields as in the text, P is 0."""
+    text = rewritten(tmp_path, format=kind).read_bytes()
+    third = [match.start() for match in re.finditer(rb"^E ", text, re.MULTILINE)][2]
+    match = re.compile(rb"^P (?:\d+ -?\d+|\d+) 211 .*\n", re.MULTILINE).search(text, third)
+    assert match
+    words = match.group().split()
+    words[field] = value
+    return edited(tmp_path, text[: match.start()] + b" ".join(words) + b"\n" + text[match.end() :])
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        *[("hepmc3", 4, value) for value in (b"abc", b"", b"-", b"1.5x", b"1.2.3", b"2e", b"1 2")],
+        ("hepmc3", 9, b""),
+        ("hepmc3", 9, b"1.0"),
+        ("hepmc3", 3, b"pi"),
+        ("hepmc2", 3, b"abc"),
+        ("hepmc2", 8, b"x"),
+        ("hepmc2", 8, b""),
+    ],
+)
+def test_a_field_that_is_no_number_makes_a_bad_event(tmp_path, kind, field, value):
+    batch, found = read(spoilt_particle(tmp_path, kind, field, value))
+    assert [(fault.event, fault.reason) for fault in found] == [
+        (2, faults.NO_NUMBER),
+        (5, EMPTY.reason),
+    ]
+    assert re.fullmatch(r"line \d+ is 'P .*, expected a particle's numbers", found[0].detail)
+    good, _ = read(PACKED)
+    np.testing.assert_array_equal(
+        sorted_particles(batch), sorted_particles(good.take(np.array([0, 1, 3, 4])))
+    )
+
+
+@pytest.mark.parametrize("value", [b"1.5", b"+1", b".5", b"5.", b"1E-2", b"-1.e+00"])
+def test_numbers_may_be_written_in_many_ways(tmp_path, value):
+    _, found = read(spoilt_particle(tmp_path, "hepmc3", 4, value))
+    assert found == [EMPTY]
+
+
+def in_event_2(tmp_path: Path, old: bytes, new: bytes) -> Path:
+    third = [match.start() for match in re.finditer(rb"^E ", TEXT, re.MULTILINE)][2]
+    start = re.compile(rb"^" + old + rb".*$", re.MULTILINE).search(TEXT, third)
+    assert start
+    return edited(tmp_path, TEXT[: start.start()] + new + TEXT[start.end() :])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"U ", b"U GOV MM"), (b"A 0 GenHeavy", b"A 0 GenHeavyIon v0 x")],
+)
+def test_a_weight_unit_or_geometry_that_is_none_makes_a_bad_event(tmp_path, old, new):
+    _, found = read(in_event_2(tmp_path, old, new), geometry=old[:1] != b"A")
+    assert (found[0].event, found[0].reason) == (2, faults.NO_NUMBER)
+
+
+@pytest.mark.parametrize("weight", [b"W", b"W x"])
+def test_an_event_without_its_weight_cannot_be_parsed(tmp_path, weight):
+    words = f"event 2: its HepMC text cannot be parsed: line [0-9]+ is '{weight.decode()}'"
+    with pytest.raises(InputError, match=words):
+        read(in_event_2(tmp_path, b"W ", weight))
+
+
+@pytest.mark.parametrize("kind", ["hepmc2", "hepmc3"])
+def test_a_listing_that_breaks_off_before_another_one_loses_its_last_event_aloud(tmp_path, kind):
+    text = rewritten(tmp_path, format=kind).read_bytes()
+    fourth = [match.start() for match in re.finditer(rb"^E ", text, re.MULTILINE)][3]
+    batch, found = read(edited(tmp_path, text[:fourth] + text))
+    assert [(fault.event, fault.reason) for fault in found] == [
+        (2, faults.CUT_OFF),
+        (8, faults.EMPTY),
+    ]
+    assert len(batch) == 7
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (b"junk\n", "something follows the end of the listing"),
+        (TEXT[TEXT.index(b"\nE ") + 1 :], "an event after the end of its listing"),
+        (b"HepMC::IO_GenEvent-START_EVENT_LISTING\n", "a listing of another version"),
+    ],
+)
+def test_what_follows_a_listing_must_be_another_one(tmp_path, more, words):
+    with pytest.raises(InputError, match=words):
+        read(edited(tmp_path, TEXT + more))
+
+
+def test_packed_text_whose_end_is_missing_is_an_error(tmp_path):
+    data = gzip.compress(TEXT)
+    for cut in (data[:-1], data[:-8], data + data[:12]):
+        with pytest.raises(InputError, match="cannot be read on: its compressed data break off"):
+            read(edited(tmp_path, cut))

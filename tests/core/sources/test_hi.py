@@ -8,7 +8,7 @@ import pytest
 
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
-from hitools.core.features import EVENT_INDEX
+from hitools.core.features import EVENT_INDEX, PARTICLE_INDEX
 from hitools.core.format import faults
 from hitools.core.format.faults import Fault
 from hitools.core.format.meta import EventMeta, Selection
@@ -137,3 +137,45 @@ def test_derived_columns_that_do_not_follow_are_never_dropped(tmp_path, oo_path)
         file["events"][7, EVENT_INDEX["sum_pt"]] *= 2
     with pytest.raises(InputError, match="event 7: sum_pt is"):
         read(path)
+
+
+def ours_with(path: Path, oo: EventBatch, particle: str, value: float, **meta) -> Path:
+    """A file with all attributes of ours, in which event 7 has a spoilt particle."""
+    write(path, oo, selection=Selection(), **meta)
+    with h5py.File(path, "a") as file:
+        file["particles"][7, 0, PARTICLE_INDEX[particle]] = value
+    return path
+
+
+@pytest.mark.parametrize("vectors", ["particles", "generated"])
+def test_a_negative_pt_in_a_file_of_ours_makes_a_bad_event(tmp_path, oo, vectors):
+    path = ours_with(tmp_path / "a.h5", oo, "pt", -1, event_vectors=vectors)
+    batch, _, found = read(path)
+    assert found == [Fault(7, faults.NEGATIVE_PT, "pT of a particle is -1")]
+    np.testing.assert_array_equal(batch.events, oo.take(good_of(oo, [7])).events)
+
+
+@pytest.mark.parametrize("vectors", ["particles", "generated"])
+@pytest.mark.parametrize(
+    ("particle", "value", "words"),
+    [
+        ("phi", 7, "phi of a particle is 7, expected -pi to pi"),
+        ("pt", 0, "pt of a particle is 0, expected more than 0"),
+    ],
+)
+def test_kinematics_that_cannot_be_are_errors_in_files_of_ours(
+    tmp_path, oo, particle, value, words, vectors
+):
+    path = ours_with(tmp_path / "a.h5", oo, particle, value, event_vectors=vectors)
+    with pytest.raises(InputError, match=f"event 7: {words}"):
+        read(path)
+
+
+def test_columns_of_ours_must_follow_unless_a_model_made_them(tmp_path, oo):
+    path = ours_with(tmp_path / "a.h5", oo, "pt", 40)
+    with pytest.raises(InputError, match=r"event 7: mean_pt is .*, its particles give"):
+        read(path)
+    path = ours_with(tmp_path / "b.h5", oo, "pt", 40, event_vectors="generated")
+    batch, _, found = read(path)
+    assert len(batch) == len(oo)
+    assert not found

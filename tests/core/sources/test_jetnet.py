@@ -160,6 +160,10 @@ def test_a_number_of_particles_that_differs_from_the_mask_makes_a_bad_event(tmp_
             {"charge": "all", "geometry": False, "event_columns": ("pt", "eta", "-", "-", "-")},
             "jet_features has 4 columns, 5 were named",
         ),
+        (
+            {"charge": "all", "geometry": False, "particle_columns": ("pt", "pt", "eta", "phi")},
+            "particle_features: pt named twice",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said(tmp_path, jets, options, words):
@@ -183,3 +187,15 @@ def test_tables_that_lie_in_other_files_are_refused(tmp_path, jets):
         file["particle_features"] = h5py.ExternalLink(whole, "particle_features")
     with pytest.raises(InputError, match="no link"):
         read(tmp_path / "b.h5", charge="all", geometry=False)
+
+
+@pytest.mark.parametrize("name", ["charge", "mask"])
+def test_a_charge_or_mask_that_is_not_finite_makes_a_bad_event(tmp_path, jets, name):
+    columns = ("delta_eta", "phi", "pt_fraction", name)
+    mask = jets["real"].astype(float)
+    mask[7, 1] = np.nan
+    path = jetnet(tmp_path / "a.h5", jets, mask)
+    options = {"charge": "charged" if name == "charge" else "all", "geometry": False}
+    batch, found = read(path, particle_columns=columns, event_columns=("pt", "eta"), **options)
+    assert found == [Fault(7, faults.NOT_FINITE, f"{name} of a particle is not finite")]
+    assert len(batch) == 39

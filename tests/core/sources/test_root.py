@@ -176,3 +176,60 @@ def test_a_damaged_file_is_one_sentence(tmp_path, oo):
         path.write_bytes(data[:size])
         with pytest.raises(InputError, match="cannot be read"):
             read(path)
+
+
+@pytest.mark.parametrize("kind", ["tree", "rntuple"])
+def test_any_flipped_bit_is_told_in_one_line_or_harmless(tmp_path, kind):
+    """Checksums, compression and lengths break in libraries with errors of their own."""
+    columns = {
+        **{name: ak.Array([[0.5, 0.25], [1.0]] * 20) for name in ("pt", "eta", "phi")},
+        "n": np.arange(40),
+    }
+    path = tmp_path / "a.root"
+    if kind == "tree":
+        write(path, columns)
+    else:
+        with uproot.recreate(path) as file:
+            file.mkrntuple("events", columns)
+    data = path.read_bytes()
+    told = []
+    for place in range(150, len(data), len(data) // 60):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        try:
+            read(path, geometry=False, charge="assumed")
+        except InputError as error:
+            told.append(str(error))
+    assert told
+    assert all(line.startswith(str(path)) and "\n" not in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("charge", np.nan), ("pid", np.nan), ("pid", np.inf), ("status", np.nan)]
+)
+def test_a_charge_id_or_status_that_is_not_finite_makes_a_bad_event(tmp_path, oo, name, value):
+    columns = columns_of(oo)
+    del columns["charge"]
+    usual = {"charge": 1, "pid": 211, "status": 1}
+    for quantity in {name, "charge"} if name == "status" else {name}:
+        columns[quantity] = ak.unflatten(
+            np.full(len(oo.particles), usual[quantity], float), oo.n_particles
+        )
+    spoilt = np.full(len(oo.particles), usual[name], float)
+    spoilt[oo.offsets[4] + 1] = value
+    columns[name] = ak.unflatten(spoilt, oo.n_particles)
+    batch, found = read(write(tmp_path / "a.root", columns))
+    assert found == [Fault(4, faults.NOT_FINITE, f"{name} of a particle is not finite")]
+    assert_same(batch, oo.take(np.setdiff1d(np.arange(len(oo)), [4])))
+
+
+def test_values_that_float32_cannot_hold_make_bad_events_without_a_warning(tmp_path, oo):
+    columns = columns_of(oo)
+    pt = oo.particle("pt").copy()
+    pt[oo.offsets[4] : oo.offsets[5]] = 3e38
+    columns["pt"] = ak.unflatten(pt, oo.n_particles)
+    columns["b"] = np.where(np.arange(len(oo)) == 9, 1e300, oo.event("b").astype(float))
+    columns["weight"] = np.where(np.arange(len(oo)) == 11, 1e300, 1.0)
+    _, found = read(write(tmp_path / "a.root", columns))
+    assert [(fault.event, fault.reason) for fault in found] == [
+        (event, faults.NOT_FINITE) for event in (4, 9, 11)
+    ]
