@@ -123,8 +123,7 @@ class HepMCSource:
                 broken, complaint = True, f": {str(error).partition(chr(10))[0]}"
             n_before = index + (last is not None)
             # The reader takes the end of a listing for an event without particles.
-            nothing = not event.particles and n_before == self._text.n_begun
-            if self._reader.failed() and nothing:
+            if self._reader.failed() and n_before == self._text.n_begun and not event.particles:
                 break
             if last is not None:
                 self._text.raise_refused(self.name, index)
@@ -153,15 +152,17 @@ class HepMCSource:
 
     def _gather(self, event: Any, index: int, gathered: "_Gathered") -> int:
         particles = event.numpy.particles
-        final = particles.status == _FINAL_STATE
-        px, py, pz = (getattr(particles, axis)[final] for axis in ("px", "py", "pz"))
-        scale = 1e-3 if event.momentum_unit == self._mev else 1.0
-        gathered.momenta.append(np.stack([px, py, pz]) * scale)
-        gathered.pdg_ids.append(particles.pid[final])
-        gathered.counts.append(len(px))
+        final = np.flatnonzero(particles.status == _FINAL_STATE)
+        momenta = np.empty((3, len(final)))
+        for row, axis in zip(momenta, ("px", "py", "pz"), strict=True):
+            row[:] = getattr(particles, axis).take(final)
+        momenta *= 1e-3 if event.momentum_unit == self._mev else 1.0
+        gathered.momenta.append(momenta)
+        gathered.pdg_ids.append(particles.pid.take(final))
+        gathered.counts.append(len(final))
         gathered.weights.append(event.weights[0] if len(event.weights) else 1.0)
         gathered.geometry.append(self._geometry(event, index))
-        return len(px)
+        return len(final)
 
     def _geometry(self, event: Any, index: int) -> tuple[float, float, float]:
         """b, n_coll, n_part of the heavy-ion block, whose fields are negative where unset."""
