@@ -180,21 +180,23 @@ class ModelFolder:
             values = json.loads(self.config_path.read_text())
         except FileNotFoundError:
             raise InputError(f"{self.path}: no model here: config.json is missing") from None
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise InputError(f"{where}: not readable: {error}") from None
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise InputError(f"{where}: expected format {FORMAT!r}")
-        if values.get("format_version", 0) > FORMAT_VERSION:
-            raise InputError(
-                f"{where}: format_version is {values['format_version']}; "
-                f"this hitools reads up to {FORMAT_VERSION}"
-            )
-        for name, expected in (
-            ("event_columns", EVENT_COLUMNS),
-            ("particle_columns", PARTICLE_COLUMNS),
-        ):
-            if tuple(values.get(name, ())) != expected:
-                raise InputError(f"{where}: {name} are not the ones of this hitools")
+        with self.as_written():
+            if values.get("format_version", 0) > FORMAT_VERSION:
+                raise InputError(
+                    f"{where}: format_version is {values['format_version']}; "
+                    f"this hitools reads up to {FORMAT_VERSION}"
+                )
+            for name, expected in (
+                ("event_columns", EVENT_COLUMNS),
+                ("particle_columns", PARTICLE_COLUMNS),
+            ):
+                if tuple(values.get(name, ())) != expected:
+                    raise InputError(f"{where}: {name} are not the ones of this hitools")
+            _check_sections(values)
         return values
 
     def meta_of(self, values: dict[str, Any]) -> EventMeta:
@@ -202,9 +204,9 @@ class ModelFolder:
         with self.as_written():
             energy, selection = values["sqrt_s_nn_gev"], values["selection"]
             return EventMeta(
-                system=values["system"],
+                system=_text_or_none(values["system"]),
                 sqrt_s_nn_gev=math.nan if energy is None else float(energy),
-                selection=None if selection is None else Selection(**selection),
+                selection=None if selection is None else Selection.from_dict(selection),
                 provenance=provenance.from_json(
                     json.dumps(values["provenance"]), str(self.config_path)
                 ),
@@ -215,9 +217,11 @@ class ModelFolder:
         from hitools.core.first_velocity import FirstVelocity
         from hitools.core.nets.networks import config_from_dict
         from hitools.core.representations import representation_from_dict
+        from hitools.core.sampling import Sampling
 
         values = self.read_values()
         with self.as_written():
+            Sampling(seed=0, **values["sampling"])  # refuses what hi-sample could not use
             representation = representation_from_dict(values["representation"])
             first = None
             if values.get("first_velocity") is not None:
@@ -244,10 +248,14 @@ class ModelFolder:
 
     @contextmanager
     def as_written(self) -> Iterator[None]:
-        """Values that are missing or of another kind become an InputError."""
+        """Values that are missing or of another kind become an InputError that names the file."""
         try:
             yield
-        except (KeyError, TypeError, ValueError) as error:
+        except InputError as error:
+            if str(error).startswith(str(self.config_path)):
+                raise
+            raise InputError(f"{self.config_path}: {error}") from None
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise InputError(
                 f"{self.config_path}: not as hi-train writes it (damaged, or of another version): "
                 f"{error!r}"
@@ -296,7 +304,20 @@ class ModelFolder:
             lines = self.metrics_path.read_text().splitlines()
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise InputError(f"{self.metrics_path}: damaged: {error}") from None
+        return [self._epoch(line, number) for number, line in enumerate(lines, start=1)]
+
+    def _epoch(self, line: str, number: int) -> dict[str, Any]:
+        try:
+            epoch = json.loads(line)
+        except (ValueError, RecursionError):
+            epoch = None
+        if not isinstance(epoch, dict):
+            raise InputError(
+                f"{self.metrics_path}: line {number} is {line[:40]!r}, expected a JSON object"
+            )
+        return epoch
 
     def write_state(self, tensors: Mapping[str, "Tensor"], progress: dict[str, Any]) -> None:
         """Replace everything that continuing needs, in one file: it is of one moment."""
@@ -307,7 +328,27 @@ class ModelFolder:
         if not self.state_path.exists():
             return None
         tensors, labels = _read_tensors(self.state_path)
-        return tensors, json.loads(labels["progress"])
+        try:
+            return tensors, json.loads(labels["progress"])
+        except (KeyError, ValueError, RecursionError):
+            raise InputError(f"{self.state_path}: damaged: no progress in it") from None
+
+
+def _check_sections(values: Mapping[str, Any]) -> None:
+    """Raise TypeError, ValueError or KeyError where what all readers use is of another kind."""
+    for name in ("training", "data", "sampling"):
+        if not isinstance(values[name], dict):
+            raise TypeError(f"{name} is {values[name]!r}, expected an object")
+    for name in ("n_train", "n_validation", "n_particles"):
+        count = values["data"].get(name, 0)
+        if type(count) is not int or count < 0:
+            raise ValueError(f"data: {name} is {count!r}, expected a whole number")
+
+
+def _text_or_none(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(f"system is {value!r}, expected text")
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, "Tensor"], labels: dict[str, str]) -> None:

@@ -17,7 +17,5 @@ def representation_from_dict(values: Mapping[str, Any]) -> Representation:
     """Whatever config.json holds. Raises InputError for an unknown name."""
     name = values.get("name")
     if name not in REPRESENTATIONS:
-        raise InputError(
-            f"config.json: representation {name!r}, expected one of {', '.join(REPRESENTATIONS)}"
-        )
+        raise InputError(f"representation {name!r}, expected one of {', '.join(REPRESENTATIONS)}")
     return REPRESENTATIONS[name].from_dict(values)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from hitools.core.diffusion.solvers import SOLVERS
+from hitools.core.diffusion.solvers import GRIDS, SOLVERS
 from hitools.core.errors import InputError
 from hitools.core.features import IntArray
 
@@ -45,10 +45,21 @@ class Sampling:
     corrections: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse an unknown solver."""
+        """Refuse an unknown solver or grid, and numbers of steps that cannot be."""
         for name in (self.solver, self.small_solver or self.solver):
-            if name not in SOLVERS:
+            if name not in tuple(SOLVERS):
                 raise InputError(f"solver {name!r}, expected one of {', '.join(SOLVERS)}")
+        if self.grid not in tuple(GRIDS):
+            raise InputError(f"grid {self.grid!r}, expected one of {', '.join(GRIDS)}")
+        for name, least in {
+            "steps": 1,
+            "small_steps": 0,
+            "event_steps": 1,
+            "corrections": 0,
+        }.items():
+            number = getattr(self, name)
+            if type(number) is not int or number < least:
+                raise InputError(f"{name} {number!r}, expected a whole number from {least} on")
 
     @classmethod
     def of(cls, seed: int, of_model: Mapping[str, Any], asked: Mapping[str, Any]) -> "Sampling":

@@ -198,7 +198,8 @@ def _most_evaluations(
 def _description(card: Path) -> str:
     """The first sentence of the card's first paragraph, on one line."""
     try:
-        paragraphs = card.read_text().split("\n\n")
+        # People write cards: a letter of another encoding is no reason to show none of them.
+        paragraphs = card.read_text(encoding="utf-8", errors="replace").split("\n\n")
     except OSError:
         return ""
     first = next((text for text in paragraphs if text.strip() and not text.startswith("#")), "")

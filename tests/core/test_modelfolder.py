@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from hitools.core.errors import InputError
 from hitools.core.first_velocity import FirstVelocity
@@ -94,6 +95,20 @@ def test_no_file_of_a_model_is_a_pickle(folder):
         ({"representation": {"name": "standardised"}}, "not as hi-train writes it"),
         ({"representation": {"name": "aligned"}}, "damaged, or of another version"),
         ({"selection": 7}, "not as hi-train writes it"),
+        ({"selection": {"eta_max": None}}, "not as hi-train writes it"),
+        ({"system": [1]}, "not as hi-train writes it"),
+        ({"format_version": None}, "not as hi-train writes it"),
+        ({"format_version": "1"}, "not as hi-train writes it"),
+        ({"event_columns": None}, "not as hi-train writes it"),
+        ({"particle_columns": 6}, "not as hi-train writes it"),
+        ({"representation": None}, "not as hi-train writes it"),
+        ({"network": None}, "not as hi-train writes it"),
+        ({"training": None}, "not as hi-train writes it"),
+        ({"data": {"n_train": "many"}}, "not as hi-train writes it"),
+        ({"sampling": None}, "not as hi-train writes it"),
+        ({"sampling": {"solver": ["ab2"]}}, "solver \\['ab2'\\], expected one of"),
+        ({"sampling": {"steps": 2.5}}, "steps 2.5, expected a whole number from 1 on"),
+        ({"sampling": {"grid": 3}}, "grid 3, expected one of"),
         ({"first_velocity": {"coefficients": []}}, "not as hi-train writes it"),
         (
             {"first_velocity": {"n_event_features": 11, "coefficients": [[0.0] * 6] * 23}},
@@ -104,7 +119,7 @@ def test_no_file_of_a_model_is_a_pickle(folder):
 def test_a_configuration_of_something_else_is_refused(folder, change, words):
     values = json.loads(folder.config_path.read_text()) | change
     folder.config_path.write_text(json.dumps(values))
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=f"config.json: .*{words}"):
         folder.read_config()
 
 
@@ -114,6 +129,9 @@ def test_a_missing_or_damaged_model_is_told_in_a_sentence(tmp_path, folder):
     folder.config_path.write_text("{")
     with pytest.raises(InputError, match=r"config.json: not readable"):
         folder.read_config()
+    folder.config_path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"config.json: not readable"):
+        folder.read_config()
     data = folder.weights_path.read_bytes()
     folder.weights_path.write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match=r"model.safetensors: damaged"):
@@ -121,6 +139,21 @@ def test_a_missing_or_damaged_model_is_told_in_a_sentence(tmp_path, folder):
     folder.weights_path.unlink()
     with pytest.raises(InputError, match="no weights yet"):
         folder.read_weights()
+
+
+@pytest.mark.parametrize("line", ["x", "[1]", "[" * 100_000])
+def test_a_line_of_metrics_that_is_none_is_told_with_its_number(folder, line):
+    folder.write_metrics([{"epoch": 1}])
+    with folder.metrics_path.open("a") as file:
+        file.write(line)
+    with pytest.raises(InputError, match=r"metrics.jsonl: line 2 is .*, expected a JSON object"):
+        folder.read_metrics()
+
+
+def test_a_state_without_progress_is_damaged(folder):
+    save_file({"a": torch.zeros(2)}, folder.state_path)
+    with pytest.raises(InputError, match=r"state.safetensors: damaged"):
+        folder.read_state()
 
 
 def test_weights_of_another_network_are_refused(folder):

@@ -137,6 +137,12 @@ def test_a_damaged_model_is_a_sentence(library):
         summarise(folder)
 
 
+def test_a_card_in_another_encoding_is_shown_as_far_as_it_can_be(library):
+    folder = ModelFolder(library / "oo-5360")
+    (folder.path / CARD).write_bytes("# oo\n\nMade in Orléans. More.".encode("latin-1"))
+    assert summarise(folder).description == "Made in Orl\ufffdans."
+
+
 def test_costs_of_solvers_are_those_of_the_solvers():
     assert {name: s.evaluations_per_step for name, s in SOLVERS.items()} == EVALUATIONS_PER_STEP
 
