@@ -1,5 +1,6 @@
 """hi-classify: can a trained classifier tell the sample from the reference?"""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,6 +127,10 @@ def _check_worst(inputs: tuple[str, ...], reporting: Reporting, target: str) -> 
         raise click.UsageError("--pass uses standard output: give --worst a file name")
     if target == _STANDARD_OUTPUT and reporting.json_file == _STANDARD_OUTPUT:
         raise click.UsageError("--worst N - uses standard output: give --json a file name")
+    if target == _STANDARD_OUTPUT and sys.stdout.isatty():
+        raise click.UsageError(
+            "--worst N -: standard output is a terminal, and events are binary: name a file"
+        )
     if target != _STANDARD_OUTPUT and not Path(target).absolute().parent.is_dir():
         raise click.UsageError(f"--worst: the folder of {target} does not exist")
 

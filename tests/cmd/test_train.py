@@ -247,6 +247,10 @@ def test_a_validation_file_is_used_as_it_is(run, tmp_path, events):
         (("EVENTS", "-o", "m", "--init", "nothing"), ("nothing: no model here",)),
         (("EVENTS",), ("--output",)),
         (("EVENTS", "-o", "m", "--rate", "-1"), ("rate -1.0 is out of range",)),
+        (("EVENTS", "-o", "m", "--psi-loss", "nan"), ("psi_weight nan is out of range",)),
+        (("EVENTS", "-o", "m", "--betas", "2", "2"), ("betas (2.0, 2.0) is out of range",)),
+        (("EVENTS", "-o", "m", "--memory-gb", "-1"), ("memory_gb -1.0 is out of range",)),
+        (("EVENTS", "-o", "m", "--net", "width=1e30"), ("expected at most 65536",)),
     ],
 )
 def test_bad_usage_is_one_line(run, events, arguments, words):

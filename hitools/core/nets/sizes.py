@@ -14,6 +14,9 @@ MAY_BE_0 = (
     "whole_width",
 )
 
+MOST = 1 << 16
+"""A thousand times what anybody trains: a slip of the keyboard, and memory for nothing."""
+
 
 def check_sizes(config: Any) -> None:
     """Raise InputError where a field of a dataclass is not of its type, or below what it can be."""
@@ -24,5 +27,7 @@ def check_sizes(config: Any) -> None:
             raise InputError(
                 f"network: {size.name} {value}, expected a whole number from {least} on"
             )
+        if size.type is int and value > MOST:
+            raise InputError(f"network: {size.name} {value}, expected at most {MOST}")
         if size.type not in (int, float) and not isinstance(value, tuple):
             raise InputError(f"network: {size.name} {value}, expected several numbers")

@@ -1,5 +1,6 @@
 """Every number of a training in one place: built once from a preset and the command line."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -21,6 +22,15 @@ HOW_IT_RUNS: Final = (
     "calibration_events",
 )
 """Options that a continued run may change: they move the weights by rounding at most."""
+
+NOT_NEGATIVE: Final = (
+    "weight_decay",
+    "warmup_epochs",
+    "psi_weight",
+    "sums_weight",
+    "hardness",
+    "save_seconds",
+)
 
 
 @dataclass(frozen=True)
@@ -130,12 +140,12 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
         wrong = {
-            "rate": self.rate > 0,
+            "rate": 0 < self.rate < math.inf,
+            "betas": all(0 <= beta < 1 for beta in self.betas),
+            "memory_gb": self.memory_gb is None or self.memory_gb >= 0,
             "epochs": self.epochs > 0,
             "steps": self.steps is None or self.steps > 0,
             "batch": self.batch > 0,
-            "sums_weight": self.sums_weight >= 0,
-            "hardness": self.hardness >= 0,
             "evenness": 0 <= self.evenness <= 1,
             "sampler_times": 0 <= self.sampler_times < 1,
             "event_times": self.event_times > 0,
@@ -148,6 +158,7 @@ class TrainingOptions:
             "precision": self.precision in PRECISIONS,
             "budget": self.budget is None or self.budget > 0,
         }
+        wrong |= {name: 0 <= getattr(self, name) < math.inf for name in NOT_NEGATIVE}
         for name, right in wrong.items():
             if not right:
                 raise InputError(f"training: {name} {getattr(self, name)} is out of range")
