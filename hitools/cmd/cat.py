@@ -25,9 +25,14 @@ class _Range(click.ParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int | None]:
         first, colon, last = str(value).partition(":")
-        if not colon or not all(part == "" or part.isdigit() for part in (first, last)):
-            self.fail(f"{value!r}: expected A:B, event numbers counted from 0", param, ctx)
-        return int(first or 0), int(last) if last else None
+        # isdecimal(), as isdigit() takes digits that int() does not, like a superscript.
+        decimal = all(part == "" or part.isdecimal() for part in (first, last))
+        try:
+            if colon and decimal:
+                return int(first or 0), int(last) if last else None
+        except ValueError:
+            pass  # thousands of digits
+        return self.fail(f"{value!r}: expected A:B, event numbers counted from 0", param, ctx)
 
 
 @command("hi-cat")
@@ -71,7 +76,7 @@ def main(
     from hitools.core.format.writer import open_writer, writes_a_stream
     from hitools.core.selection import Selection
 
-    chosen = Selection(select) if select else None
+    chosen = Selection(select) if select is not None else None
     start, stop = span or (0, None)
     if head is not None and not (chosen or shuffle):
         # The last event that can be needed is known: stop reading there.

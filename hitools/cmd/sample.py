@@ -89,7 +89,7 @@ def main(
             raise InputError(
                 "--select goes with drawing event vectors; cut those of --like with hi-cat"
             )
-        selection = Selection(select) if select else None
+        selection = Selection(select) if select is not None else None
         if processes > 1 and not is_worker():
             launch("hitools.cmd.sample", processes)
 

@@ -25,6 +25,8 @@ def rows_of(oo, result) -> list[int]:
         ("--events 7:100 --every 40", [7, 47, 87]),
         ("--events 7:100 --every 40 --head 2", [7, 47]),
         ("--events 500:600", []),
+        ("--every 99999999999999999999", [0]),
+        ("--every 99999999999999999999 --events 3:", [3]),
     ],
 )
 def test_events_are_picked_by_place(run, tmp_path, oo, oo_path, options, expected):
@@ -101,6 +103,10 @@ def test_events_of_different_systems_are_joined_with_a_warning(run, tmp_path, oo
     ("options", "words"),
     [
         (["--events", "3"], "A:B"),
+        (["--events", "\N{SUPERSCRIPT TWO}:3"], "A:B"),
+        (["--events", f"{'9' * 5000}:"], "A:B"),
+        (["--select", ""], "--select ''"),
+        (["--select", "1/0<b"], "no finite number"),
         (["--select", "pt>1"], "no event column"),
         (["--head", "-1"], "--head"),
         (["-o", "nowhere/out.h5"], "nowhere/out.h5"),

@@ -158,6 +158,7 @@ def test_bad_usage_is_one_line(run, model):
         (("-m", "nowhere", "-n", 1, "-o", "x.h5"), ("nowhere: no model here", "no such folder")),
         (("-m", model, "-n", 1, "--solver", "rk4"), ("rk4",)),
         (("-m", model, "-n", 1, "--select", "c<5"), ("c<5",)),
+        (("-m", model, "-n", 1, "--select", ""), ("--select ''",)),
         (("-m", model, "-n", 1, "-o", "x.h5", "--select", "b>50", *STEPS), ("none of",)),
         (("-m", model, "--like", "nowhere.h5"), ("nowhere.h5",)),
         (("-m", model, "--like", "x.h5", "--select", "b<5"), ("hi-cat",)),

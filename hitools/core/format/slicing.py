@@ -24,7 +24,9 @@ def every(
         end = len(batch) if stop is None else min(stop - first, len(batch))
         if begin < end:
             whole = begin == 0 and end == len(batch) and step == 1
-            yield batch if whole else batch.take(np.arange(begin, end, step))
+            # No longer than the batch, as a number past 64 bits is none to numpy.
+            places = np.arange(begin, end, min(step, len(batch)))
+            yield batch if whole else batch.take(places)
         first += len(batch)
         if stop is not None and first >= stop:
             return
