@@ -131,6 +131,8 @@ def _check_worst(inputs: tuple[str, ...], reporting: Reporting, target: str) -> 
         raise click.UsageError(
             "--worst N -: standard output is a terminal, and events are binary: name a file"
         )
+    if target != _STANDARD_OUTPUT and Path(target).is_dir():
+        raise click.UsageError(f"--worst: {target} is a folder, expected a file name")
     if target != _STANDARD_OUTPUT and not Path(target).absolute().parent.is_dir():
         raise click.UsageError(f"--worst: the folder of {target} does not exist")
 

@@ -6,6 +6,7 @@ from scipy.optimize import linprog
 from scipy.stats import wasserstein_distance
 
 from hitools.core.compare import wasserstein as w1
+from hitools.core.errors import InputError
 
 
 def _samples(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -45,7 +46,7 @@ def test_distance_of_counts_is_exact() -> None:
 def test_empty_or_weightless_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="n > 0"):
         w1.wasserstein(np.empty(0), np.ones(3))
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(InputError, match="add up to 0"):
         w1.wasserstein(np.ones(3), np.ones(3), np.zeros(3))
 
 
