@@ -8,6 +8,7 @@ status 2 as well, as 1 would say that a gate failed; HITOOLS_DEBUG=1 shows all o
 
 import errno
 import logging
+import math
 import os
 import signal
 import sys
@@ -252,6 +253,13 @@ provenance_option = click.option(
     is_flag=True,
     help="Leave the record of commands out (for output that is the same byte by byte).",
 )
+
+
+def finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Callback of an option that takes inf and nan for numbers otherwise."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter("must be finite", context, parameter)
+    return value
 
 
 def input_arguments(**settings: Any) -> Callable[[_F], _F]:

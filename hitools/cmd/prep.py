@@ -10,6 +10,7 @@ import click
 from hitools.cmd.common import (
     Lineage,
     command,
+    finite,
     input_arguments,
     provenance_option,
     quiet_option,
@@ -67,14 +68,6 @@ class _Columns(click.ParamType):
         return names
 
 
-def _finite(
-    context: click.Context, parameter: click.Parameter, value: float | None
-) -> float | None:
-    if value is not None and not math.isfinite(value):
-        raise click.BadParameter("must be finite", context, parameter)
-    return value
-
-
 @command("hi-prep")
 @input_arguments()
 @click.option(
@@ -100,14 +93,14 @@ def _finite(
     "--eta-max",
     metavar="X",
     type=click.FloatRange(0, min_open=True),
-    callback=_finite,
+    callback=finite,
     help="|eta| limit.  [2.5]",
 )
 @click.option(
     "--pt-min",
     metavar="GEV",
     type=click.FloatRange(0),
-    callback=_finite,
+    callback=finite,
     help="Lower pT limit in GeV/c.  [0]",
 )
 @click.option("--all", "keep_all", is_flag=True, help="Keep neutral particles too.")
@@ -118,7 +111,7 @@ def _finite(
     "--sqrt-s-nn",
     metavar="GEV",
     type=click.FloatRange(0, min_open=True),
-    callback=_finite,
+    callback=finite,
     help="Energy per nucleon pair in GeV that the input does not tell.",
 )
 @click.option("--tree", metavar="NAME", help="ROOT: the tree, where there are several.")

@@ -1,6 +1,9 @@
 """hi-classify: inputs, gates, refusals, the worst events, and the ends of pipes."""
 
 import json
+import os
+import pty
+import subprocess
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ import pytest
 from hitools.core.batch import EventBatch
 from hitools.core.format.meta import EventMeta
 from hitools.core.format.writer import open_writer
-from tests.conftest import assert_one_line_error, read_all
+from tests.conftest import assert_one_line_error, read_all, script
 from tests.core.toys import toy_events
 
 
@@ -142,6 +145,18 @@ def test_standard_output_is_used_once(run, folder):
     assert_one_line_error(run("hi-classify", *pair, "--worst", 5, "-", "--json"), "--json")
     assert_one_line_error(run("hi-classify", pair[0], "--worst", 5, "w.h5"), "REFERENCE")
     assert_one_line_error(run("hi-classify", *pair, "--worst", 5, "no/w.h5"), "no/w.h5")
+    assert_one_line_error(run("hi-classify", *pair, "--worst", 5, folder), "is a folder")
+
+
+def test_a_terminal_for_the_worst_events_is_refused_before_anything_is_read():
+    ours, theirs = pty.openpty()
+    words = [script("hi-classify"), "missing.h5", "missing.h5", "--worst", "3", "-"]
+    result = subprocess.run(words, stdout=theirs, stderr=subprocess.PIPE, check=False)
+    os.close(theirs)
+    os.close(ours)
+    assert result.returncode == 2
+    assert b"standard output is a terminal" in result.stderr
+    assert result.stderr.count(b"\n") == 1
 
 
 def test_events_pass_through_unchanged(run, tmp_path, folder):

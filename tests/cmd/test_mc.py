@@ -124,6 +124,7 @@ def test_a_card_and_settings_are_read_in_order(run, tmp_path):
         (("--card", "missing.cmnd"), ("missing.cmnd", "No such file")),
         (("--generator", "epos"), ("epos", "data files from the web", "hi-prep")),
         (("--sqrt-s-nn", "7"), ("20 GeV",)),
+        (("--pt-min", "inf"), ("--pt-min", "must be finite")),
         (("-o", "missing/out.h5"), ("missing/out.h5", "cannot write")),
     ],
 )

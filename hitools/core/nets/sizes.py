@@ -1,5 +1,6 @@
 """What all configurations of networks ask of their sizes."""
 
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -29,5 +30,7 @@ def check_sizes(config: Any) -> None:
             )
         if size.type is int and value > MOST:
             raise InputError(f"network: {size.name} {value}, expected at most {MOST}")
+        if size.type is float and not (isinstance(value, int | float) and math.isfinite(value)):
+            raise InputError(f"network: {size.name} {value}, expected a finite number")
         if size.type not in (int, float) and not isinstance(value, tuple):
             raise InputError(f"network: {size.name} {value}, expected several numbers")

@@ -23,9 +23,12 @@ HOW_IT_RUNS: Final = (
 )
 """Options that a continued run may change: they move the weights by rounding at most."""
 
+MOST_WARMUP_EPOCHS: Final = 1e6
+MOST_MEMORY_GB: Final = 1e9
+"""Far above what anybody can mean, and far below what overflows."""
+
 NOT_NEGATIVE: Final = (
     "weight_decay",
-    "warmup_epochs",
     "psi_weight",
     "sums_weight",
     "hardness",
@@ -141,8 +144,9 @@ class TrainingOptions:
         """Refuse what cannot train."""
         wrong = {
             "rate": 0 < self.rate < math.inf,
-            "betas": all(0 <= beta < 1 for beta in self.betas),
-            "memory_gb": self.memory_gb is None or self.memory_gb >= 0,
+            "betas": len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+            "memory_gb": self.memory_gb is None or 0 <= self.memory_gb <= MOST_MEMORY_GB,
+            "warmup_epochs": 0 <= self.warmup_epochs <= MOST_WARMUP_EPOCHS,
             "epochs": self.epochs > 0,
             "steps": self.steps is None or self.steps > 0,
             "batch": self.batch > 0,
@@ -150,7 +154,7 @@ class TrainingOptions:
             "sampler_times": 0 <= self.sampler_times < 1,
             "event_times": self.event_times > 0,
             "calibration_events": self.calibration_events >= 0,
-            "clip": self.clip > 0,
+            "clip": 0 < self.clip < math.inf,
             "ema": 0 <= self.ema < 1,
             "validation_fraction": 0 < self.validation_fraction < 1,
             "branch": self.branch in BRANCHES,

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from dataclasses import replace
+from math import inf, nan
 
 import numpy as np
 import pytest
@@ -344,7 +345,20 @@ def test_the_paper_preset_is_the_paper():
 
 
 @pytest.mark.parametrize(
-    "change", [{"rate": 0.0}, {"batch": 0}, {"ema": 1.0}, {"optimiser": "sgd"}, {"epochs": 0}]
+    "change",
+    [
+        *({"rate": 0.0}, {"batch": 0}, {"ema": 1.0}, {"optimiser": "sgd"}, {"epochs": 0}),
+        *({"betas": (2.0, 2.0)}, {"betas": (0.9, nan)}, {"memory_gb": -1.0}, {"memory_gb": 1e300}),
+        {"warmup_epochs": 1e308},
+        *(
+            {name: value}
+            for name in (
+                *("rate", "weight_decay", "warmup_epochs", "clip", "ema", "psi_weight"),
+                *("sums_weight", "hardness", "save_seconds", "memory_gb", "validation_fraction"),
+            )
+            for value in (nan, inf, -1.0)
+        ),
+    ],
 )
 def test_options_that_cannot_train_are_refused(change):
     with pytest.raises(InputError, match="out of range"):
