@@ -17,7 +17,7 @@ quickstart: $(READY)
 	PATH="$(BIN):$$PATH" WORKERS=$(WORKERS) bash examples/quickstart.sh quickstart
 
 test: $(READY)
-	@echo "test: about 15 minutes on 2 cores."
+	@echo "test: 15 to 25 minutes on 2 cores."
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(READY)

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from hitools import __version__
@@ -331,3 +333,20 @@ def test_what_nobody_foresaw_is_no_failed_gate(run, oo_path, monkeypatch, tmp_pa
     assert_one_line_error(run("hi-info", oo_path), "KeyError", "HITOOLS_DEBUG=1")
     monkeypatch.setenv("HITOOLS_DEBUG", "1")
     assert b"Traceback" in run("hi-info", oo_path).stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("hi-w1", "weightless.h5"),
+        ("hi-flow", "weightless.h5"),
+        ("hi-jets", "weightless.h5", "weightless.h5"),
+        ("hi-train", "weightless.h5", "-o", "model", "--steps", "1"),
+    ],
+)
+def test_events_without_any_weight_are_bad_input(run, tmp_path, oo_path, words):
+    """Their averages would be 0 / 0, and a training of them would learn nothing."""
+    shutil.copy(oo_path, tmp_path / "weightless.h5")
+    with h5py.File(tmp_path / "weightless.h5", "r+") as file:
+        file["weights"] = np.zeros(len(file["events"]), np.float32)
+    assert_one_line_error(run(*words, "-q"), "weights", "add up to 0")

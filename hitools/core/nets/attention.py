@@ -41,11 +41,15 @@ def attend(qkv: Tensor, layout: Layout) -> Tensor:
     """Queries, keys and values (n_total, 3, heads, d) to (n_total, heads, d), event by event."""
     if not qkv.is_cuda or not len(qkv):
         return attend_by_runs(qkv, layout)
-    width = qkv.shape[-1]
-    of_flash = width % 8 == 0 and width <= MOST_CHANNELS and qkv.dtype != torch.float32
-    if of_flash and torch.cuda.get_device_capability(qkv.device) >= (8, 0):
+    if flash_takes(qkv) and torch.cuda.get_device_capability(qkv.device) >= (8, 0):
         return attend_varlen(qkv, layout)
     return attend_jagged(qkv, layout)
+
+
+def flash_takes(qkv: Tensor) -> bool:
+    """Whether FlashAttention has a kernel for (n_total, 3, heads, d) of this kind."""
+    width = qkv.shape[-1]
+    return qkv.dtype != torch.float32 and width % 8 == 0 and width <= MOST_CHANNELS
 
 
 def attend_by_runs(qkv: Tensor, layout: Layout) -> Tensor:

@@ -2,7 +2,7 @@ import warnings
 
 import torch
 
-from hitools.core.nets.attention import attend_by_runs, attend_jagged
+from hitools.core.nets.attention import attend_by_runs, attend_jagged, flash_takes
 from hitools.core.nets.layout import Layout
 from tests.core.nets.support import offsets_of
 
@@ -39,3 +39,11 @@ def test_the_jagged_route_of_cuda_gives_the_same_with_the_same_gradient():
     (ours,) = torch.autograd.grad((jagged * weights).sum(), qkv)
     (expected,) = torch.autograd.grad((by_the_formula(qkv) * weights).sum(), qkv)
     torch.testing.assert_close(ours, expected)
+
+
+def test_heads_that_flash_attention_has_no_kernel_for_take_the_other_route():
+    def taken(width: int, dtype: torch.dtype = torch.bfloat16) -> bool:
+        return flash_takes(torch.zeros(1, 3, 1, width, dtype=dtype))
+
+    assert [taken(width) for width in (24, 32, 256, 28, 264)] == [True, True, True, False, False]
+    assert not taken(32, torch.float32)
