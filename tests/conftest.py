@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from hitools.core.batch import EventBatch
 from hitools.core.format.reader import open_events
@@ -23,6 +25,17 @@ Run = Callable[..., subprocess.CompletedProcess[bytes]]
 def script(name: str) -> str:
     """Path of an installed console script."""
     return str(SCRIPTS / name)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Torch draws the same in a test whichever tests ran before it in this process."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers of one test, the same whichever tests ran before it in this process."""
+    return np.random.default_rng(11)
 
 
 @pytest.fixture(scope="session")

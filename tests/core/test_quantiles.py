@@ -9,8 +9,7 @@ from scipy import stats
 
 from hitools.core.quantiles import N_KNOTS, ConditionalMap, QuantileMap, QuantileMaps
 
-RNG = np.random.default_rng(5)
-POWER_LAW = RNG.pareto(4, 200_000) + 1
+POWER_LAW = np.random.default_rng(5).pareto(4, 200_000) + 1
 
 
 def test_scores_of_a_power_law_are_normal_in_the_bulk_and_in_the_tails():
@@ -21,15 +20,15 @@ def test_scores_of_a_power_law_are_normal_in_the_bulk_and_in_the_tails():
         assert beyond == pytest.approx(stats.norm.sf(3), rel=0.1)
 
 
-def test_lengths_become_those_of_a_two_dimensional_normal_vector():
-    lengths = RNG.gamma(2.5, 1.0, 100_000)
+def test_lengths_become_those_of_a_two_dimensional_normal_vector(rng):
+    lengths = rng.gamma(2.5, 1.0, 100_000)
     scores = QuantileMap.fit(lengths, "rayleigh").encode(torch.from_numpy(lengths))
     assert stats.kstest(scores.numpy(), "rayleigh").statistic < 0.004
 
 
 @pytest.mark.parametrize("law", ["normal", "rayleigh"])
-def test_decoding_inverts_encoding_and_the_slope_is_its_derivative(law):
-    mapping = QuantileMap.fit(RNG.gamma(3.0, 2.0, 5_000), law)
+def test_decoding_inverts_encoding_and_the_slope_is_its_derivative(law, rng):
+    mapping = QuantileMap.fit(rng.gamma(3.0, 2.0, 5_000), law)
     values = torch.linspace(0.5, 25, 300, dtype=torch.float64)
     scores = mapping.encode(values)
     assert (scores.diff() > 0).all()
@@ -41,9 +40,9 @@ def test_decoding_inverts_encoding_and_the_slope_is_its_derivative(law):
     assert float(((found - slope).abs() < 1e-2 * slope).double().mean()) > 0.99
 
 
-def test_beyond_the_sample_the_tail_goes_on():
+def test_beyond_the_sample_the_tail_goes_on(rng):
     """A model of 20,000 values must be able to make the largest of ten million."""
-    mapping = QuantileMap.fit(RNG.normal(size=20_000))
+    mapping = QuantileMap.fit(rng.normal(size=20_000))
     far = mapping.decode(torch.tensor([5.2]))
     assert float(far) == pytest.approx(5.2, abs=1.0)
 
@@ -61,20 +60,20 @@ def test_a_map_survives_json():
 
 
 @pytest.mark.parametrize("law", ["normal", "rayleigh"])
-def test_maps_of_several_columns_are_the_maps_of_each(law):
-    columns = RNG.gamma([1.0, 3.0, 9.0], 2.0, (4_000, 3))
+def test_maps_of_several_columns_are_the_maps_of_each(law, rng):
+    columns = rng.gamma([1.0, 3.0, 9.0], 2.0, (4_000, 3))
     maps = QuantileMaps(tuple(QuantileMap.fit(column, law) for column in columns.T))
-    values = torch.from_numpy(RNG.gamma(3.0, 3.0, (500, 3)))
+    values = torch.from_numpy(rng.gamma(3.0, 3.0, (500, 3)))
     scores = maps.encode(values)
     for k, one in enumerate(maps.maps):
         torch.testing.assert_close(scores[:, k], one.encode(values[:, k]))
     torch.testing.assert_close(maps.decode(scores), values)
 
 
-def test_a_conditional_map_makes_every_class_normal():
+def test_a_conditional_map_makes_every_class_normal(rng):
     """Location, spread and shape that change with another quantity: none of it is left."""
-    other = RNG.normal(size=200_000)
-    values = RNG.gamma(np.exp(1 - other / 2)) * np.exp(other / 3)
+    other = rng.normal(size=200_000)
+    values = rng.gamma(np.exp(1 - other / 2)) * np.exp(other / 3)
     mapping = ConditionalMap.fit(values, other)
     given = torch.from_numpy(other)
     scores = mapping.encode(torch.from_numpy(values), given)
@@ -88,16 +87,16 @@ def test_a_conditional_map_makes_every_class_normal():
     )
 
 
-def test_a_conditional_map_of_few_events_is_one_for_all():
-    values = RNG.normal(size=300)
+def test_a_conditional_map_of_few_events_is_one_for_all(rng):
+    values = rng.normal(size=300)
     mapping = ConditionalMap.fit(values, np.linspace(-3, 3, 300))
     given = torch.tensor([-2.0, 0.0, 2.0])
     assert mapping.at == (0.0,)
     assert mapping.decode(torch.ones(3), given).unique().numel() == 1
 
 
-def test_a_conditional_map_survives_json_and_reads_one_that_nothing_else_enters():
-    mapping = ConditionalMap.fit(POWER_LAW, RNG.normal(size=len(POWER_LAW)), "rayleigh")
+def test_a_conditional_map_survives_json_and_reads_one_that_nothing_else_enters(rng):
+    mapping = ConditionalMap.fit(POWER_LAW, rng.normal(size=len(POWER_LAW)), "rayleigh")
     assert len(mapping.at) > 5
     assert ConditionalMap.from_dict(json.loads(json.dumps(mapping.to_dict()))) == mapping
     plain = QuantileMap.fit(POWER_LAW)
