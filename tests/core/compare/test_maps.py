@@ -33,7 +33,7 @@ def test_maps_of_one_parent_score_one_within_errors():
     assert found.score.median == pytest.approx(1, abs=0.05)
     assert abs(found.score.mean_95 - 1) < 4 * found.score_error[2]
     assert found.score_floor[2] == pytest.approx(1, abs=0.02)
-    pulls = ((found.ratio - 1) / found.ratio_error)[found.core]
+    pulls = (found.ratio - 1)[found.core] / found.ratio_error[found.core]
     assert np.std(pulls) == pytest.approx(1, abs=0.25)
 
 

