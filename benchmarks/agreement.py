@@ -31,12 +31,12 @@ from hitools.core.budget import Budget
 from hitools.core.features import EVENT_COLUMNS, PARTICLE_COLUMNS
 from hitools.core.format.meta import EventMeta
 from hitools.core.generator import Generator
-from hitools.core.modelfolder import ModelConfig
+from hitools.core.model.folder import ModelConfig
+from hitools.core.model.sampling import Sampling
 from hitools.core.nets.attention import attend, attend_by_runs
 from hitools.core.nets.layout import Layout
 from hitools.core.noise import NoiseKey
 from hitools.core.processes import autocast_for, in_full_precision
-from hitools.core.sampling import Sampling
 from hitools.core.training.data import TrainingData
 from hitools.core.training.feed import FileFeed, Sharing, Step
 from hitools.core.training.options import PRESETS, TrainingOptions

@@ -48,9 +48,9 @@ def measure(
 
     from hitools.core.generator import Generator
     from hitools.core.memory import keep_freed_memory
+    from hitools.core.model.sampling import Sampling
+    from hitools.core.model.shipped import describe_solver, find_model
     from hitools.core.processes import autocast_for, in_full_precision
-    from hitools.core.sampling import Sampling
-    from hitools.core.shipped import describe_solver, find_model
 
     torch.set_num_threads(1)
     keep_freed_memory()

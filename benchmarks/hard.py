@@ -25,12 +25,12 @@ from torch import Tensor
 
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
-from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.features import FloatArray
+from hitools.core.model.shipped import find_model
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.listed_events import ListedEvents
 from hitools.core.nets.rotary_net import RotaryNet
-from hitools.core.shipped import find_model
+from hitools.core.representation.event_scores import EVENT_SCORES
 
 DISTANCES = (0.0, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
 HARMONICS = (1, 2)

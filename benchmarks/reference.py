@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hitools.core.aligned import Aligned
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
 from hitools.core.format.concatenation import Concatenation
+from hitools.core.representation.aligned import Aligned
 
 FEWEST = 100
 ANY_NUMBER = 2**31

@@ -26,10 +26,10 @@ from steps import OutOfTimeError, StepError, Steps
 from hitools import __version__
 from hitools.core.errors import InputError
 from hitools.core.format.reader import open_events
-from hitools.core.modelfolder import ModelFolder
+from hitools.core.model.folder import ModelFolder
+from hitools.core.model.shipped import find_model
 from hitools.core.report.independence import check
 from hitools.core.report.scorecard import MEANING, Column, markdown, numbers
-from hitools.core.shipped import find_model
 
 COST = Path(__file__).with_name("cost.py").resolve()
 

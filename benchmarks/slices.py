@@ -23,15 +23,15 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from hitools.core.aligned import Aligned
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_INDEX
 from hitools.core.generator import Generator
-from hitools.core.modelfolder import ModelConfig
+from hitools.core.model.folder import ModelConfig
+from hitools.core.model.sampling import Sampling
+from hitools.core.model.shipped import find_model
 from hitools.core.nets.networks import Network
-from hitools.core.sampling import Sampling
-from hitools.core.shipped import find_model
-from hitools.core.slices import N_SLICES
+from hitools.core.representation.aligned import Aligned
+from hitools.core.representation.slices import N_SLICES
 
 SEED = 7
 BLOCK = 4096

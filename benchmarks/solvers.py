@@ -30,9 +30,9 @@ from hitools.core.features import EVENT_COLUMNS, Float32Array
 from hitools.core.files import write_text
 from hitools.core.format.reader import open_events
 from hitools.core.generator import Generator
+from hitools.core.model.sampling import Sampling
+from hitools.core.model.shipped import find_model
 from hitools.core.plot import style
-from hitools.core.sampling import Sampling
-from hitools.core.shipped import find_model
 
 FINE = Sampling(seed=1, solver="heun", steps=128, event_steps=128)
 """As good as exact: 256 evaluations of second order."""

@@ -26,18 +26,18 @@ import numpy as np
 import torch
 from reference import ANY_NUMBER, asked, encoded, parser, real_events
 
-from hitools.core.aligned import Aligned, is_hard
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
-from hitools.core.event_particles import EventParticles
-from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.features import FloatArray, particle_features
 from hitools.core.generator import Generator
+from hitools.core.model.event_particles import EventParticles
+from hitools.core.model.sampling import Sampling
+from hitools.core.model.shipped import find_model
 from hitools.core.nets.rotary_net import RotaryNet
 from hitools.core.observables.qvector import Phases, SubEvents, event_planes
-from hitools.core.sampling import Sampling
-from hitools.core.shipped import find_model
-from hitools.core.slices import N_SLICES
+from hitools.core.representation.aligned import Aligned, is_hard
+from hitools.core.representation.event_scores import EVENT_SCORES
+from hitools.core.representation.slices import N_SLICES
 
 SEED = 31
 GAP = 1.0

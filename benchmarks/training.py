@@ -72,7 +72,7 @@ def read(path: Path, n_events: int) -> "EventBatch":
 
 def fitted(events: "EventBatch", options: "TrainingOptions") -> "Representation":
     """The preset's representation of these events."""
-    from hitools.core.representations import REPRESENTATIONS
+    from hitools.core.representation.by_name import REPRESENTATIONS
 
     kind = REPRESENTATIONS[options.representation]
     return kind.fit(
@@ -102,7 +102,7 @@ def train(
     """Events a second in the loop of hi-train, its waiting for data, and the GPU's memory."""
     import numpy as np
 
-    from hitools.core.modelfolder import ModelFolder
+    from hitools.core.model.folder import ModelFolder
     from hitools.core.noise import NoiseKey
     from hitools.core.processes import accelerated, autocast_for
     from hitools.core.training.data import TrainingData
@@ -170,10 +170,10 @@ def sample(
 
     from hitools.core.format.meta import EventMeta
     from hitools.core.generator import Generator
-    from hitools.core.modelfolder import ModelConfig
+    from hitools.core.model.folder import ModelConfig
+    from hitools.core.model.sampling import Sampling
     from hitools.core.nets.compiling import compile_network
     from hitools.core.processes import accelerated, autocast_for
-    from hitools.core.sampling import Sampling
 
     representation = fitted(events, options)
     config = ModelConfig(

@@ -46,9 +46,9 @@ from running import (
 )
 
 from hitools.core.errors import InputError
-from hitools.core.modelfolder import ModelFolder
+from hitools.core.model.folder import ModelFolder
+from hitools.core.model.shipped import CARD, DEFAULT
 from hitools.core.report.card import card
-from hitools.core.shipped import CARD, DEFAULT
 
 SHARES = {"stage-1": 0.34, "stage-2": 0.74, "evaluation": 0.97}
 """Of the time, by when each part has to be over. The first events come before stage 1."""

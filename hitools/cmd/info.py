@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hitools.core.format.images import ImageSource
     from hitools.core.format.meta import EventMeta
     from hitools.core.format.provenance import Chain
-    from hitools.core.modelfolder import ModelFolder
+    from hitools.core.model.folder import ModelFolder
     from hitools.core.summary import ColumnSummary, Summary
 
 
@@ -76,14 +76,14 @@ def _model(source: str) -> "ModelFolder | None":
 
     if source == "-" or (Path(source).exists() and not Path(source).is_dir()):
         return None
-    from hitools.core.shipped import find_model, named_models
+    from hitools.core.model.shipped import find_model, named_models
 
     return find_model(source) if Path(source).is_dir() or source in named_models() else None
 
 
 def _describe_model(folder: "ModelFolder", source: str, *, as_json: bool) -> None:
     from hitools.cmd.models import as_dict, print_model
-    from hitools.core.shipped import summarise
+    from hitools.core.model.shipped import summarise
 
     summary = summarise(folder)
     if as_json:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from hitools.core.shipped import ModelSummary
+    from hitools.core.model.shipped import ModelSummary
 
 _WIDEST: Final = 10_000
 

@@ -97,10 +97,10 @@ def main(
         from functools import partial
 
         from hitools.core.generator import Generator
+        from hitools.core.model.sampling import Sampling
+        from hitools.core.model.shipped import default_model, find_model
         from hitools.core.processes import accelerated, autocast_for, from_first, in_order, summed
-        from hitools.core.sampling import Sampling
         from hitools.core.scaling import Mended
-        from hitools.core.shipped import default_model, find_model
 
         folder = find_model(model) if model else default_model()
         network, config = folder.read_model()
@@ -139,7 +139,7 @@ def main(
 
 def _list_models() -> None:
     from hitools.cmd.models import print_models
-    from hitools.core.shipped import default_model, named_models, summarise
+    from hitools.core.model.shipped import default_model, named_models, summarise
 
     models = named_models()
     if not models:

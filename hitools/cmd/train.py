@@ -21,7 +21,7 @@ from hitools.cmd.common import (
 )
 
 if TYPE_CHECKING:
-    from hitools.core.modelfolder import ModelFolder
+    from hitools.core.model.folder import ModelFolder
     from hitools.core.training.loop import Report
     from hitools.core.training.options import TrainingOptions
     from hitools.core.training.start import Prepared, Sources, Start
@@ -165,7 +165,7 @@ def _sizes(settings: tuple[tuple[str, float], ...]) -> dict[str, float]:
 def _start(
     init: str | None, scaling: Any, sizes: dict[str, float], slices: tuple[int, ...] | None
 ) -> "Start":
-    from hitools.core.shipped import find_model
+    from hitools.core.model.shipped import find_model
     from hitools.core.training.start import Start
 
     return Start(find_model(init), scaling, sizes, slices or ()) if init else Start()
@@ -201,7 +201,7 @@ def _train(
     no_provenance: bool,
     quiet: bool,
 ) -> None:
-    from hitools.core.modelfolder import ModelFolder
+    from hitools.core.model.folder import ModelFolder
     from hitools.core.training.start import prepared
 
     folder = ModelFolder(output)
@@ -234,7 +234,7 @@ def _calibrate(run: "Prepared", folder: "ModelFolder", *, quiet: bool) -> None:
     """Set the spectra right, unless it was done or there are too few events to know them."""
     import torch
 
-    from hitools.core.calibration import calibrate, is_due
+    from hitools.core.training.calibration import calibrate, is_due
 
     n_events = len(run.calibration)
     if not n_events or not is_due(folder, n_events, trained=run.first_step < run.total_steps):

@@ -57,6 +57,11 @@ COUNT_COLUMNS: Final = ("n_coll", "n_part", "n_particles")
 GEOMETRY_COLUMNS: Final = ("b", "n_coll", "n_part")
 """Event columns that only the generator knows; the particles do not determine them."""
 
+SMALL: Final = 128
+"""Particles below which an event is small: half of the events of O-O, with a seventh of the
+particles. Each has much to add to the sums, which takes finer steps to meet: a move to them at the
+end, which is of first order, would be seen."""
+
 
 def _library(array: object) -> Any:
     """Of an array: torch or numpy. What is used of them here is called alike in both."""

@@ -15,21 +15,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hitools.core.aligned import Aligned
 from hitools.core.batch import EventBatch, runs_by_budget
 from hitools.core.budget import Budget, fitting
 from hitools.core.diffusion.solvers import SOLVERS, Solver
 from hitools.core.errors import InputError
-from hitools.core.event_particles import EventParticles
-from hitools.core.features import EVENT_INDEX, Float32Array, IntArray, particle_features
-from hitools.core.modelfolder import ModelConfig
+from hitools.core.features import (
+    EVENT_INDEX,
+    SMALL,
+    Float32Array,
+    IntArray,
+    particle_features,
+)
+from hitools.core.model.event_particles import EventParticles
+from hitools.core.model.folder import ModelConfig
+from hitools.core.model.sampling import Sampling
 from hitools.core.nets import particle_lists, vector_branch
 from hitools.core.nets.corrections import moved_to_sums
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.networks import Network
 from hitools.core.nets.rotary_net import RotaryNet
 from hitools.core.noise import NoiseKey, normals
-from hitools.core.sampling import SMALL, Sampling
+from hitools.core.representation.aligned import Aligned
 from hitools.core.scaling import Mended
 from hitools.core.selection import Selection
 

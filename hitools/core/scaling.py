@@ -3,7 +3,7 @@
 A representation turns event vectors and particles into numbers of order one, and samples back into
 physical events, mending what no event can hold. Its constants are plain JSON in a model's
 config.json: a model works without the data it was trained on. What stands here is what all
-representations share and the paper's, `Standardised`; representations.py finds one by name.
+representations share and the paper's, `Standardised`; representation/by_name.py finds one by name.
 """
 
 from collections.abc import Iterable, Mapping

@@ -14,8 +14,8 @@ from hitools.core.features import event_features
 from hitools.core.format.meta import EventMeta, Selection
 from hitools.core.format.reader import open_events
 from hitools.core.format.writer import open_writer
-from hitools.core.sampling import SMALL
-from hitools.core.shipped import model_libraries, named_models
+from hitools.core.model.sampling import SMALL
+from hitools.core.model.shipped import model_libraries, named_models
 from tests.conftest import assert_one_line_error, read_all, script
 
 STEPS = ("--steps", "2", "--event-steps", "2")

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from hitools.core.aligned import Aligned
 from hitools.core.batch import EventBatch
 from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_INDEX, particle_features
 from hitools.core.format.meta import EventMeta
 from hitools.core.generator import Generator
-from hitools.core.modelfolder import ModelConfig
+from hitools.core.model.folder import ModelConfig
+from hitools.core.model.sampling import SMALL, Sampling, halvings
 from hitools.core.nets.config import NetConfig
 from hitools.core.nets.model import Denoiser
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import RotaryNet
-from hitools.core.sampling import SMALL, Sampling, halvings
+from hitools.core.representation.aligned import Aligned
 from hitools.core.scaling import Standardised
 from hitools.core.selection import Selection
 from tests.core.nets.support import random_events
@@ -160,7 +160,7 @@ def test_small_events_take_more_steps_and_a_solver_of_their_own(config, monkeypa
     """Each by its own number of particles, whatever it is made together with."""
 
     def made(small, **steps):
-        monkeypatch.setattr("hitools.core.sampling.SMALL", small)
+        monkeypatch.setattr("hitools.core.model.sampling.SMALL", small)
         sampling = Sampling(seed=5, small_solver="sab2", **steps)
         return joined(generator(config, sampling=sampling).sample(24))
 

@@ -9,7 +9,7 @@ import torch
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_INDEX, PARTICLE_COLUMNS, PARTICLE_INDEX
-from hitools.core.representations import REPRESENTATIONS, representation_from_dict
+from hitools.core.representation.by_name import REPRESENTATIONS, representation_from_dict
 from hitools.core.scaling import LOGARITHMIC, Standardised, reflect
 
 

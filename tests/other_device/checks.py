@@ -20,9 +20,9 @@ from hitools.core.batch import EventBatch
 from hitools.core.compare.classify import training as classifiers
 from hitools.core.compare.classify.dataset import LabelledEvents, split
 from hitools.core.generator import Generator
+from hitools.core.model.sampling import Sampling
+from hitools.core.model.shipped import default_model
 from hitools.core.processes import accelerated
-from hitools.core.sampling import Sampling
-from hitools.core.shipped import default_model
 from hitools.core.training import start
 from hitools.core.training.options import TrainingOptions
 from hitools.core.training.resident import ResidentEvents

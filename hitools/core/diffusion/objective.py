@@ -12,13 +12,13 @@ from typing import Final, Literal
 import torch
 from torch import Tensor
 
-from hitools.core.aligned import is_hard
 from hitools.core.diffusion.schedule import alpha_sigma, denoised, diffuse, velocity
 from hitools.core.errors import InputError
-from hitools.core.event_scores import turn_of
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.networks import Network
 from hitools.core.nets.rotary_net import RotaryNet
+from hitools.core.representation.aligned import is_hard
+from hitools.core.representation.event_scores import turn_of
 
 PSI_LATEST_TIME: Final = 0.5
 """Above this time a denoised particle says too little for L_psi (paper, section V C)."""

@@ -11,10 +11,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from hitools.core.aligned import CIRCLE, Aligned, is_hard
-from hitools.core.event_scores import turn_of
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.regression import Regression
+from hitools.core.representation.aligned import CIRCLE, Aligned, is_hard
+from hitools.core.representation.event_scores import turn_of
 
 SPREAD: Final = 0.1
 """Of normal scores, and on the circle: small beside what a slice of eta spans, and large beside

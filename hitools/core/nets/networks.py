@@ -49,7 +49,7 @@ def resized(config: NetworkConfig, sizes: Mapping[str, float]) -> NetworkConfig:
 
 def build(config: NetworkConfig, representation: Representation) -> Network:
     """A network with random weights. Raises InputError where the two do not go together."""
-    from hitools.core.aligned import Aligned
+    from hitools.core.representation.aligned import Aligned
 
     if isinstance(config, NetConfig):
         return Denoiser(config)

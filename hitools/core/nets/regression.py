@@ -17,11 +17,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from hitools.core.aligned import CIRCLE, Aligned, is_hard
-from hitools.core.known_sums import N_ETA, KnownSums
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.moments import Moments, number_of_pair, products_of_pairs
 from hitools.core.nets.stacks import pieces
+from hitools.core.representation.aligned import CIRCLE, Aligned, is_hard
+from hitools.core.representation.known_sums import N_ETA, KnownSums
 
 N_NODES: Final = 13
 """Evenly spaced places of a score: near enough for the edges of the slices."""

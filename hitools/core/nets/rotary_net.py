@@ -15,11 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hitools.core.aligned import CIRCLE, N_LEFT, Aligned, is_hard
 from hitools.core.diffusion.schedule import alpha_sigma
-from hitools.core.event_scores import condition_of, turn_of, turning_of
 from hitools.core.features import COUNT_COLUMNS
-from hitools.core.known_sums import N_TURNING, N_WHOLE
 from hitools.core.nets.fields import fields, n_fields
 from hitools.core.nets.hard_branch import HardBranch
 from hitools.core.nets.layers import Dense
@@ -39,7 +36,10 @@ from hitools.core.nets.scores import (
 )
 from hitools.core.nets.vector_branch import Counts, VectorBranch
 from hitools.core.nets.whole_branch import WholeBranch
-from hitools.core.slices import N_SLICES
+from hitools.core.representation.aligned import CIRCLE, N_LEFT, Aligned, is_hard
+from hitools.core.representation.event_scores import condition_of, turn_of, turning_of
+from hitools.core.representation.known_sums import N_TURNING, N_WHOLE
+from hitools.core.representation.slices import N_SLICES
 
 N_HARMONICS: Final = 4
 N_CONDITION: Final = 8

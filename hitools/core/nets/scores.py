@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hitools.core.nets.layers import Dense
-from hitools.core.slices import N_SLICES
+from hitools.core.representation.slices import N_SLICES
 
 N_TIME: Final = 8
 NORM_EPSILON: Final = 1e-6

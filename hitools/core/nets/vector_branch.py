@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.nets.layers import Dense
 from hitools.core.nets.mixtures import LOG_ROOT, NormalMixture
-from hitools.core.quantiles import QuantileMap
+from hitools.core.representation.event_scores import EVENT_SCORES
+from hitools.core.representation.quantiles import QuantileMap
 
 ORDER: Final = ("n_particles", "n_part", "n_coll", "b", "mean_pt", "length", "mean_eta", "mean_phi")
 """In which numbers are drawn; length is that of Q."""

@@ -25,7 +25,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hitools.core.aligned import Aligned
 from hitools.core.nets.hard_laws import ONE_TURN, Places, rank_of_score
 from hitools.core.nets.layers import Dense
 from hitools.core.nets.mixtures import LOG_WIDTHS, NormalMixture
@@ -37,6 +36,7 @@ from hitools.core.nets.particle_lists import (
     Inputs,
     ListBranch,
 )
+from hitools.core.representation.aligned import Aligned
 
 N_EXPECTED: Final = 3
 """Of the parts of the law of a score, those that are counted from the mean pT of those left."""

@@ -7,10 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hitools.core.modelfolder import ModelConfig, ModelFolder
+from hitools.core.model.folder import ModelConfig, ModelFolder
+from hitools.core.model.shipped import summarise
 from hitools.core.report.page import number, with_error
 from hitools.core.report.scorecard import MEANING
-from hitools.core.shipped import summarise
 
 
 def card(

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from hitools.core.budget import Budget
 from hitools.core.errors import InputError
-from hitools.core.modelfolder import ModelFolder
+from hitools.core.model.folder import ModelFolder
 from hitools.core.nets.networks import Network
 from hitools.core.processes import from_first, same_in_all
 from hitools.core.training import state

@@ -17,19 +17,19 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from hitools.core.aligned import Aligned
 from hitools.core.batch import EventBatch
 from hitools.core.diffusion.objective import Shown
 from hitools.core.errors import InputError
 from hitools.core.features import IntArray
 from hitools.core.format.meta import EventMeta
-from hitools.core.modelfolder import ModelConfig, ModelFolder
+from hitools.core.model.folder import ModelConfig, ModelFolder
+from hitools.core.model.sampling import most_steps
 from hitools.core.nets.networks import Network, build, resized
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.noise import NoiseKey
 from hitools.core.processes import accelerated, agreed, autocast_for, from_first
-from hitools.core.representations import REPRESENTATIONS
-from hitools.core.sampling import most_steps
+from hitools.core.representation.aligned import Aligned
+from hitools.core.representation.by_name import REPRESENTATIONS
 from hitools.core.scaling import Representation
 from hitools.core.symmetry import mirrors_eta
 from hitools.core.training.data import TrainingData, memory_limit, open_packed, pack, split

@@ -11,7 +11,7 @@ import numpy as np
 
 from hitools.core.diffusion.solvers import times
 from hitools.core.features import Float32Array, IntArray
-from hitools.core.sampling import halvings, steps_of
+from hitools.core.model.sampling import halvings, steps_of
 
 
 @dataclass(frozen=True)

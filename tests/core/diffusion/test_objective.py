@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from hitools.core.aligned import Aligned, is_hard
 from hitools.core.batch import EventBatch
 from hitools.core.diffusion.objective import Losses, PsiLoss, Shown, losses
 from hitools.core.features import EVENT_INDEX, PARTICLE_INDEX
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import RotaryNet
+from hitools.core.representation.aligned import Aligned, is_hard
 from tests.core.nets.support import SMALL, lively, offsets_of
 
 COUNTS = [12, 1, 30, 0, 5, 44]

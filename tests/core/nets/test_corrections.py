@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from hitools.core.aligned import CIRCLE, Aligned, is_hard
 from hitools.core.batch import EventBatch
 from hitools.core.nets.corrections import moved_to_sums
 from hitools.core.nets.layout import Layout
+from hitools.core.representation.aligned import CIRCLE, Aligned, is_hard
 
 JITTER = 0.05
 

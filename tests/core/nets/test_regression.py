@@ -7,16 +7,16 @@ import pytest
 import torch
 from scipy import stats
 
-from hitools.core.aligned import CIRCLE, Aligned
 from hitools.core.diffusion.schedule import alpha_sigma
 from hitools.core.diffusion.solvers import SOLVERS
-from hitools.core.event_scores import turn_of
 from hitools.core.nets import stacks
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.regression import RIDGE, Regression
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import RotaryNet
-from hitools.core.slices import N_SLICES
+from hitools.core.representation.aligned import CIRCLE, Aligned
+from hitools.core.representation.event_scores import turn_of
+from hitools.core.representation.slices import N_SLICES
 from tests.core.nets.support import offsets_of
 
 COUNTS = [3, 0, 20]

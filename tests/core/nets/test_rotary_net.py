@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from hitools.core.aligned import Aligned, is_hard
 from hitools.core.diffusion.solvers import SOLVERS
 from hitools.core.errors import InputError
-from hitools.core.event_scores import turn_of
 from hitools.core.nets.config import NetConfig
 from hitools.core.nets.layout import Layout
 from hitools.core.nets.model import Denoiser
@@ -19,8 +17,10 @@ from hitools.core.nets.particle_lists import N_NOISE
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import N_EVENT, RotaryNet
 from hitools.core.nets.scores import SlicesBranch
+from hitools.core.representation.aligned import Aligned, is_hard
+from hitools.core.representation.event_scores import turn_of
+from hitools.core.representation.slices import N_SLICES, SliceSums
 from hitools.core.scaling import Standardised
-from hitools.core.slices import N_SLICES, SliceSums
 from tests.core.nets.support import offsets_of
 
 TINY = RotaryConfig(

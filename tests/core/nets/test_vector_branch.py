@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.stats import kstest, norm
 
-from hitools.core.event_scores import EVENT_SCORES
 from hitools.core.nets.mixtures import NormalMixture
 from hitools.core.nets.vector_branch import N_NOISE, ORDER, Counts, VectorBranch
-from hitools.core.quantiles import QuantileMap
+from hitools.core.representation.event_scores import EVENT_SCORES
+from hitools.core.representation.quantiles import QuantileMap
 
 N = {name: k for k, name in enumerate(EVENT_SCORES)}
 

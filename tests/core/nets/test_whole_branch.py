@@ -8,9 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from hitools.core.aligned import CIRCLE, Aligned, is_hard
 from hitools.core.batch import EventBatch
-from hitools.core.event_scores import turn_of
 from hitools.core.features import GEOMETRY_COLUMNS, features
 from hitools.core.nets import mixtures, particle_lists
 from hitools.core.nets.hard_laws import turned
@@ -19,6 +17,8 @@ from hitools.core.nets.listed_events import ListedEvents
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import RotaryNet
 from hitools.core.nets.whole_branch import N_FREE, _Missing
+from hitools.core.representation.aligned import CIRCLE, Aligned, is_hard
+from hitools.core.representation.event_scores import turn_of
 
 TINY = RotaryConfig(
     width=16,

@@ -4,12 +4,12 @@ import pytest
 
 from hitools.core.format.meta import EventMeta, Selection
 from hitools.core.format.provenance import make_step
-from hitools.core.modelfolder import ModelConfig, ModelFolder
+from hitools.core.model.folder import ModelConfig, ModelFolder
+from hitools.core.model.shipped import CARD, summarise
 from hitools.core.nets.config import NetConfig
 from hitools.core.report.card import card
 from hitools.core.report.scorecard import Column, Number
 from hitools.core.scaling import Standardised
-from hitools.core.shipped import CARD, summarise
 from hitools.core.training.options import PRESETS
 
 STAGES = [("stage-1", 90.0, 500), ("stage-2", 210.0, 2000)]

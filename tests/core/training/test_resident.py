@@ -11,7 +11,7 @@ import torch
 
 from hitools.core.features import EVENT_COLUMNS, PARTICLE_COLUMNS, features
 from hitools.core.format.meta import EventMeta
-from hitools.core.modelfolder import ModelFolder
+from hitools.core.model.folder import ModelFolder
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.noise import NoiseKey
 from hitools.core.symmetry import orientations

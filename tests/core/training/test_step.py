@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from hitools.core.aligned import Aligned
 from hitools.core.batch import EventBatch
 from hitools.core.budget import Budget
 from hitools.core.errors import InputError
@@ -13,6 +12,7 @@ from hitools.core.nets.model import Denoiser
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import RotaryNet
 from hitools.core.noise import NoiseKey
+from hitools.core.representation.aligned import Aligned
 from hitools.core.scaling import Standardised
 from hitools.core.training.data import split
 from hitools.core.training.feed import FileFeed, Sharing, Step

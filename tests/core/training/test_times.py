@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hitools.core.diffusion.solvers import SOLVERS
-from hitools.core.sampling import SMALL
+from hitools.core.model.sampling import SMALL
 from hitools.core.training.times import ParticleTimes
 
 

@@ -12,7 +12,7 @@ import torch
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
 from hitools.core.format.meta import EventMeta, Selection
-from hitools.core.modelfolder import ModelFolder
+from hitools.core.model.folder import ModelFolder
 from hitools.core.nets.config import NetConfig
 from hitools.core.nets.networks import config_to_dict
 from hitools.core.nets.rotary_config import RotaryConfig

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hitools.core.errors import InputError
-from hitools.core.modelfolder import ModelFolder
+from hitools.core.model.folder import ModelFolder
 
 if TYPE_CHECKING:
     from hitools.core.format.meta import EventMeta
@@ -33,7 +33,7 @@ EVALUATIONS_PER_STEP: Final = {
 }
 """What diffusion.solvers says of its solvers, here without torch."""
 
-_SHIPPED: Final = Path(__file__).parents[1] / "models"
+_SHIPPED: Final = Path(__file__).parents[2] / "models"
 
 
 def model_libraries() -> tuple[Path, ...]:

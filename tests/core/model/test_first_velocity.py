@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from hitools.core.first_velocity import N_EVENTS_PER_FEATURE, FirstVelocity
+from hitools.core.model.first_velocity import N_EVENTS_PER_FEATURE, FirstVelocity
 
 N_EVENT, N_SLICES, N_SUMS = 3, 4, 2
 N_FEATURES = 2 + 2 * N_EVENT + N_SLICES + N_SUMS

@@ -8,14 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hitools.core.event_scores import (
-    EVENT_SCORES,
-    WITHIN_N,
-    alone,
-    event_quantities,
-    given_n,
-    turn_of,
-)
 from hitools.core.features import (
     COUNT_COLUMNS,
     EVENT_COLUMNS,
@@ -23,7 +15,15 @@ from hitools.core.features import (
     Float32Array,
     FloatArray,
 )
-from hitools.core.quantiles import ConditionalMap, QuantileMap
+from hitools.core.representation.event_scores import (
+    EVENT_SCORES,
+    WITHIN_N,
+    alone,
+    event_quantities,
+    given_n,
+    turn_of,
+)
+from hitools.core.representation.quantiles import ConditionalMap, QuantileMap
 
 
 @dataclass(frozen=True)

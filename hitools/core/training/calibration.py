@@ -17,14 +17,14 @@ from typing import Final
 import numpy as np
 import torch
 
-from hitools.core.aligned import Aligned, is_hard
 from hitools.core.batch import EventBatch
-from hitools.core.event_scores import EVENT_SCORES
-from hitools.core.first_velocity import FirstVelocity
 from hitools.core.generator import Generator
-from hitools.core.modelfolder import ModelFolder
-from hitools.core.right_spectra import RightSpectra, SoftScores
-from hitools.core.sampling import Sampling
+from hitools.core.model.first_velocity import FirstVelocity
+from hitools.core.model.folder import ModelFolder
+from hitools.core.model.sampling import Sampling
+from hitools.core.representation.aligned import Aligned, is_hard
+from hitools.core.representation.event_scores import EVENT_SCORES
+from hitools.core.representation.right_spectra import RightSpectra, SoftScores
 
 SEED: Final = 987_654_321
 """Of the events that are measured: none that a user is likely to take."""

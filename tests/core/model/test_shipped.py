@@ -13,12 +13,9 @@ from hitools.core.features import EVENT_INDEX
 from hitools.core.format.meta import EventMeta, Selection
 from hitools.core.format.provenance import make_step
 from hitools.core.generator import Generator
-from hitools.core.modelfolder import ModelConfig, ModelFolder
-from hitools.core.nets.config import NetConfig
-from hitools.core.nets.model import Denoiser
-from hitools.core.sampling import Sampling
-from hitools.core.scaling import Standardised
-from hitools.core.shipped import (
+from hitools.core.model.folder import ModelConfig, ModelFolder
+from hitools.core.model.sampling import Sampling
+from hitools.core.model.shipped import (
     CARD,
     EVALUATIONS_PER_STEP,
     OWN_MODELS,
@@ -28,6 +25,9 @@ from hitools.core.shipped import (
     named_models,
     summarise,
 )
+from hitools.core.nets.config import NetConfig
+from hitools.core.nets.model import Denoiser
+from hitools.core.scaling import Standardised
 
 TINY = NetConfig(width=8, n_heads=2, n_blocks=1, n_head_blocks=1)
 

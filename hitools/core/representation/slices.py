@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hitools.core.errors import InputError
-from hitools.core.quantiles import QuantileMap, QuantileMaps
+from hitools.core.representation.quantiles import QuantileMap, QuantileMaps
 
 N_SLICES: Final = 5
 """Of equal probability: one unit of eta each where particles are even in |eta| < 2.5."""

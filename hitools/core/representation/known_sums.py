@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from hitools.core.slices import N_SLICES, N_WEIGHTS, SliceSums
+from hitools.core.representation.slices import N_SLICES, N_WEIGHTS, SliceSums
 
 N_ETA: Final = N_SLICES + 2
 """Factors of eta: how much of a particle is in each slice, its eta, and 1."""

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from hitools.core.errors import InputError
-from hitools.core.first_velocity import FirstVelocity
 from hitools.core.format.meta import EventMeta, Selection
 from hitools.core.format.provenance import make_step
-from hitools.core.modelfolder import ModelConfig, ModelFolder
+from hitools.core.model.first_velocity import FirstVelocity
+from hitools.core.model.folder import ModelConfig, ModelFolder
 from hitools.core.nets.config import NetConfig
 from hitools.core.nets.model import Denoiser
 from hitools.core.scaling import Standardised
@@ -164,7 +164,7 @@ def test_weights_of_another_network_are_refused(folder):
 
 HOLD = """
 import sys, time
-from hitools.core.modelfolder import ModelFolder
+from hitools.core.model.folder import ModelFolder
 with ModelFolder(sys.argv[1]).locked():
     print("locked", flush=True)
     time.sleep(60)

@@ -4,18 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from hitools.core.diffusion.solvers import GRIDS, SOLVERS
 from hitools.core.errors import InputError
-from hitools.core.features import IntArray
-
-SMALL: Final = 128
-"""Particles below which an event is small: half of the events of O-O, with a seventh of the
-particles. Each has much to add to the sums, which takes finer steps to meet: a move to them at the
-end, which is of first order, would be seen."""
+from hitools.core.features import SMALL, IntArray
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from hitools.core.quantiles import N_KNOTS, ConditionalMap, QuantileMap, QuantileMaps
+from hitools.core.representation.quantiles import N_KNOTS, ConditionalMap, QuantileMap, QuantileMaps
 
 POWER_LAW = np.random.default_rng(5).pareto(4, 200_000) + 1
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hitools.core.aligned import Aligned
 from hitools.core.errors import InputError
+from hitools.core.representation.aligned import Aligned
 from hitools.core.scaling import Representation, Standardised
 
 REPRESENTATIONS: Final[dict[str, type[Representation]]] = {

@@ -25,7 +25,7 @@ from hitools.core.format.meta import EventMeta, Selection
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hitools.core.first_velocity import FirstVelocity
+    from hitools.core.model.first_velocity import FirstVelocity
     from hitools.core.nets.networks import Network, NetworkConfig
     from hitools.core.scaling import Representation
 
@@ -214,10 +214,10 @@ class ModelFolder:
 
     def read_config(self) -> ModelConfig:
         """Raises InputError for a folder without a model, or a file that is not one."""
-        from hitools.core.first_velocity import FirstVelocity
+        from hitools.core.model.first_velocity import FirstVelocity
+        from hitools.core.model.sampling import Sampling
         from hitools.core.nets.networks import config_from_dict
-        from hitools.core.representations import representation_from_dict
-        from hitools.core.sampling import Sampling
+        from hitools.core.representation.by_name import representation_from_dict
 
         values = self.read_values()
         with self.as_written():

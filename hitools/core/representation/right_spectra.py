@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hitools.core.features import FloatArray, IntArray
-from hitools.core.quantiles import N_KNOTS, QuantileMap
-from hitools.core.sampling import SMALL
+from hitools.core.features import SMALL, FloatArray, IntArray
+from hitools.core.representation.quantiles import N_KNOTS, QuantileMap
 
 LEAST_IN_CLASS: Final = 200_000
 """Particles, generated and real ones each: their mean score has an error of 0.003, and what differs

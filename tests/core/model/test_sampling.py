@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hitools.core.errors import InputError
-from hitools.core.sampling import SMALL, Sampling, halvings, most_steps
+from hitools.core.model.sampling import SMALL, Sampling, halvings, most_steps
 
 
 def test_steps_double_with_each_halving_of_particles_up_to_the_most():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hitools.core.features import EVENT_INDEX
-from hitools.core.quantiles import QuantileMap
+from hitools.core.representation.quantiles import QuantileMap
 
 EVENT_SCORES: Final = (
     "n_particles",

@@ -16,10 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hitools.core import below
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
-from hitools.core.event_scores import EVENT_SCORES, turn_of
 from hitools.core.features import (
     EVENT_INDEX,
     PARTICLE_INDEX,
@@ -28,12 +26,14 @@ from hitools.core.features import (
     IntArray,
     wrap_angle,
 )
-from hitools.core.known_sums import N_BALANCE, KnownSums
-from hitools.core.quantiles import QuantileMap
-from hitools.core.right_spectra import RightSpectra
+from hitools.core.representation import below
+from hitools.core.representation.event_scores import EVENT_SCORES, turn_of
+from hitools.core.representation.known_sums import N_BALANCE, KnownSums
+from hitools.core.representation.quantiles import QuantileMap
+from hitools.core.representation.right_spectra import RightSpectra
+from hitools.core.representation.slices import Slices, SliceSums, shares
+from hitools.core.representation.vector_maps import VectorMaps
 from hitools.core.scaling import Mended
-from hitools.core.slices import Slices, SliceSums, shares
-from hitools.core.vector_maps import VectorMaps
 
 PARTICLE_SCORES: Final = ("pt", "eta", "x", "y")
 """Particle features of the model: normal scores, and the azimuth from psi_2 on a circle. Where hard

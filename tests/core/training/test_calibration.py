@@ -7,16 +7,16 @@ import pytest
 import torch
 from scipy import stats
 
-from hitools.core.aligned import Aligned
-from hitools.core.calibration import calibrate, is_due
 from hitools.core.format.meta import EventMeta
 from hitools.core.generator import Generator
-from hitools.core.modelfolder import ModelConfig, ModelFolder
+from hitools.core.model.folder import ModelConfig, ModelFolder
+from hitools.core.model.sampling import Sampling
 from hitools.core.nets.config import NetConfig
 from hitools.core.nets.rotary_config import RotaryConfig
 from hitools.core.nets.rotary_net import RotaryNet
-from hitools.core.sampling import Sampling
+from hitools.core.representation.aligned import Aligned
 from hitools.core.scaling import Standardised
+from hitools.core.training.calibration import calibrate, is_due
 
 CPU = torch.device("cpu")
 SIZES = RotaryConfig(16, 1, 24, n_blocks=1, n_feedbacks=0, event_width=16, slice_width=16)

@@ -8,10 +8,8 @@ import torch
 from scipy import stats
 from scipy.interpolate import BSpline
 
-from hitools.core.aligned import Aligned, is_hard
 from hitools.core.batch import EventBatch
 from hitools.core.errors import InputError
-from hitools.core.event_scores import EVENT_SCORES, condition_of
 from hitools.core.features import (
     EVENT_COLUMNS,
     EVENT_INDEX,
@@ -19,8 +17,10 @@ from hitools.core.features import (
     segment_sums,
     wrap_angle,
 )
-from hitools.core.representations import representation_from_dict
-from hitools.core.slices import N_SLICES, N_WEIGHTS, SliceSums, shares
+from hitools.core.representation.aligned import Aligned, is_hard
+from hitools.core.representation.by_name import representation_from_dict
+from hitools.core.representation.event_scores import EVENT_SCORES, condition_of
+from hitools.core.representation.slices import N_SLICES, N_WEIGHTS, SliceSums, shares
 from hitools.core.symmetry import orientations, turned
 from tests.core.toys import toy_events
 

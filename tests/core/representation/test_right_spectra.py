@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from hitools.core.right_spectra import LEAST_IN_CLASS, RightSpectra, SoftScores
+from hitools.core.representation.right_spectra import LEAST_IN_CLASS, RightSpectra, SoftScores
 
 N = 250_000
 

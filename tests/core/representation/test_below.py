@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from hitools.core import below
+from hitools.core.representation import below
 
 THRESHOLD = 2.0
 

@@ -1,0 +1,1 @@
+"""A trained model: its folder, its name, and the events that it makes."""

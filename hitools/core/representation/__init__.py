@@ -1,0 +1,1 @@
+"""Between physical events and the numbers that networks see, both ways."""
