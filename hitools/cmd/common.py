@@ -49,7 +49,8 @@ class Command(click.Command):
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         _fill_closed_streams()
         sys.unraisablehook = _heed_a_lost_interrupt
-        _heed_an_end()
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            heed_an_end()
         _log_to_stderr(name)
         try:
             # Not click's own main(), which turns a closed pipe into exit status 1.
@@ -152,14 +153,12 @@ class EndedError(BaseException):
         self.signal = number
 
 
-def _heed_an_end() -> None:
+def heed_an_end() -> None:
     """Let SIGTERM and SIGHUP unwind the program, so that half a file is removed.
 
-    Not where they are ignored (nohup), nor in one of several processes, which may wait for the
-    others where Python hears no signal.
+    Not where they are ignored (nohup). One of several processes may wait for the others where
+    Python hears no signal: there only while it writes a file.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return
 
     def end(number: int, frame: object) -> NoReturn:  # noqa: ARG001
         signal.signal(number, signal.SIG_DFL)  # the second one does not wait

@@ -28,6 +28,8 @@ _CLOSED_PIPE: Final = 128 + signal.SIGPIPE
 _PATIENCE: Final = 1.5
 _PATIENCE_OF_FOLLOWERS: Final = 3.0
 """Seconds that a process waits for those that speak before it, see _end."""
+_PATIENCE_AT_AN_END: Final = 5.0
+"""Seconds that workers have to remove what is half written."""
 _SET_PARENT_DEATH_SIGNAL: Final = 1
 """PR_SET_PDEATHSIG of Linux's prctl."""
 
@@ -63,6 +65,11 @@ def launch(module: str, n_processes: int) -> NoReturn:
         )
         try:
             status = launcher.wait()
+        except BaseException:
+            launcher.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                launcher.wait(_PATIENCE_AT_AN_END)
+            raise
         finally:
             launcher.kill()  # and with it the workers
             launcher.wait()
@@ -136,7 +143,9 @@ def _end(error: Exception | KeyboardInterrupt, *, is_first: bool) -> NoReturn:
 
 def main() -> None:
     """What launch() runs: Accelerate's launcher, ended with the process that started it."""
+    import torch.distributed.run  # noqa: F401 (has loggers, that are to be silent)
     from accelerate.commands.launch import main as accelerate_launch
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     _end_with_parent()
@@ -148,6 +157,8 @@ def main() -> None:
     except ChildFailedError:
         if not Path(os.environ[_STATUS_FILE]).exists():
             raise
+    except SignalException as end:  # the workers have got it, too
+        sys.exit(128 + int(end.sigval))
 
 
 if __name__ == "__main__":

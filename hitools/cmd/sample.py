@@ -9,6 +9,7 @@ import click
 from hitools.cmd.common import (
     Lineage,
     command,
+    heed_an_end,
     output_option,
     provenance_option,
     quiet_option,
@@ -152,6 +153,7 @@ def _write(
 ) -> None:
     from hitools.core.format.writer import open_writer
 
+    heed_an_end()
     with open_writer(output, meta) as out:
         for batch in batches:
             out.write(batch.recomputed() if recompute else batch)

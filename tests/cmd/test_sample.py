@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import time
 
@@ -10,11 +11,10 @@ import pytest
 
 from hitools.cmd.sample import main
 from hitools.core.diffusion.solvers import GRIDS, SOLVERS
-from hitools.core.features import event_features
+from hitools.core.features import SMALL, event_features
 from hitools.core.format.meta import EventMeta, Selection
 from hitools.core.format.reader import open_events
 from hitools.core.format.writer import open_writer
-from hitools.core.model.sampling import SMALL
 from hitools.core.model.shipped import model_libraries, named_models
 from tests.conftest import assert_one_line_error, read_all, script
 
@@ -103,6 +103,24 @@ def test_the_first_events_come_soon_and_a_closed_pipe_ends_everything(pipe, mode
     assert b'"n_events": 3,' in result.stdout
     assert b"status 141" in result.stdout
     assert time.monotonic() - start < 120  # seconds on a machine with nothing else to do
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_two_processes_that_are_ended_leave_no_half_file(tmp_path, model, number):
+    """The user ends the one that was started; the one that writes is another."""
+    command = [script("hi-sample"), "-m", str(model), "-n", "1000000", "-j", "2", *STEPS]
+    with subprocess.Popen(
+        [*command, "-o", "x.h5"], cwd=tmp_path, stderr=subprocess.PIPE
+    ) as process:
+        deadline = time.monotonic() + 100
+        while not list(tmp_path.glob(".x.h5.*.part")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert list(tmp_path.glob(".x.h5.*.part"))
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+    assert told == b""
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_recompute_stores_the_vectors_of_the_particles(run, tmp_path, model):
