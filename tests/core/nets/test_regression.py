@@ -181,7 +181,7 @@ def test_one_time_for_all_events_is_looked_up_in_tables(scaling, t):
     missing = torch.randn(len(counts), len(scaling.known), generator=generator)
     missing *= layout.n_particles.sqrt()[:, None]
     expected, found = direct.shift(missing), looked_up.shift(missing)
-    assert (found - expected).norm() < 5e-3 * expected.norm()
+    assert (found - expected).norm() < 2e-2 * expected.norm()
 
 
 def test_what_meets_the_sums_leaves_the_spectra_as_they_are(oo):
