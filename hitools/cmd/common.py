@@ -157,7 +157,7 @@ def heed_an_end() -> None:
     """Let SIGTERM and SIGHUP unwind the program, so that half a file is removed.
 
     Not where they are ignored (nohup). One of several processes may wait for the others where
-    Python hears no signal: there only while it writes a file.
+    Python hears no signal: of these only the one that writes a file does this.
     """
 
     def end(number: int, frame: object) -> NoReturn:  # noqa: ARG001

@@ -54,18 +54,23 @@ def test_p_value_without_weights_is_that_of_mann_whitney(decimals, shift):
     assert norm.isf(found) == pytest.approx(norm.isf(expected), rel=2e-3, abs=1e-3)
 
 
-def test_p_values_are_uniform_where_weights_go_with_the_score():
-    """Heavy events score high, in both samples: no difference, and none may be found."""
+@pytest.mark.parametrize(("n", "beyond"), [(220, 0.04), (2000, 0.0)])
+def test_p_values_are_uniform_where_weights_go_with_the_score(n, beyond):
+    """Heavy events score high, in both samples: no difference, and none may be found.
+
+    Of few events one is found too often, by as much as RankedScores.p_value says.
+    """
     rng = np.random.default_rng(3)
     found = []
     for _ in range(1500):
-        values = rng.normal(size=2000)
-        weights = np.exp(0.8 * values) * rng.uniform(0.5, 1.5, 2000)
-        is_reference = np.arange(2000) < 1280
+        values = rng.normal(size=n)
+        weights = np.exp(0.8 * values) * rng.uniform(0.5, 1.5, n)
+        is_reference = np.arange(n) < 0.64 * n
         found.append(RankedScores.of(values, is_reference, weights).p_value())
     for level in (0.05, 0.25, 0.5, 0.75):
         share = np.mean(np.array(found) < level)
-        assert share == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 1500))
+        error = np.sqrt(level * (1 - level) / 1500)
+        assert level - 4 * error < share < level + beyond + 4 * error
 
 
 def test_equal_scores_say_nothing():
