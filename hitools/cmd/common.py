@@ -12,7 +12,6 @@ import math
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from hitools import __version__
+from hitools.cmd.ends import EndedError, die_of, heed_a_lost_end, heed_an_end
 from hitools.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Command(click.Command):
         # which on a busy machine takes many times longer than the work.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         _fill_closed_streams()
-        sys.unraisablehook = _heed_a_lost_interrupt
+        sys.unraisablehook = heed_a_lost_end
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             heed_an_end()
         _log_to_stderr(name)
@@ -66,7 +66,7 @@ class Command(click.Command):
             _leave(EXIT_INTERRUPTED)
         except EndedError as end:
             _silence(sys.stdout.fileno())
-            _die_of(end.signal)
+            die_of(end.signal)
         except Exception as error:
             print(f"{name}: {explained(error, name)}", file=sys.stderr)
             _silence(sys.stdout.fileno())
@@ -134,39 +134,7 @@ def _silence(descriptor: int) -> None:
 
 def _die_of_closed_pipe() -> NoReturn:
     _silence(sys.stdout.fileno())
-    _die_of(signal.SIGPIPE)
-
-
-def _die_of(number: int) -> NoReturn:
-    """End as the signal ends a process that does not know it: so tell its parent."""
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    raise SystemExit(EXIT_BAD_INPUT)  # only where the signal is blocked
-
-
-class EndedError(BaseException):
-    """SIGTERM or SIGHUP came. Nothing catches it but `finally`."""
-
-    def __init__(self, number: int) -> None:
-        """Number of the signal."""
-        super().__init__()
-        self.signal = number
-
-
-def heed_an_end() -> None:
-    """Let SIGTERM and SIGHUP unwind the program, so that half a file is removed.
-
-    Not where they are ignored (nohup). One of several processes may wait for the others where
-    Python hears no signal: of these only the one that writes a file does this.
-    """
-
-    def end(number: int, frame: object) -> NoReturn:  # noqa: ARG001
-        signal.signal(number, signal.SIG_DFL)  # the second one does not wait
-        raise EndedError(number)
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, end)
+    die_of(signal.SIGPIPE)
 
 
 def _fill_closed_streams() -> None:
@@ -183,22 +151,6 @@ def _fill_closed_streams() -> None:
             os.set_inheritable(os.open(os.devnull, flags), True)  # takes the lowest that is free
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115
-
-
-def _heed_a_lost_interrupt(lost: "sys.UnraisableHookArgs") -> None:
-    """Interrupt once more where an interrupt came while nothing could be raised.
-
-    That is in a destructor or in the callback of a weak reference, of which every import has one:
-    Python prints the exception and goes on. A command that then waits for input would never end.
-    """
-    if not issubclass(lost.exc_type, KeyboardInterrupt | EndedError):
-        sys.__unraisablehook__(lost)
-        return
-    number = getattr(lost.exc_value, "signal", signal.SIGINT)
-    # Not at once: that would end this very function, and be lost again.
-    again = threading.Timer(0.05, os.kill, (os.getpid(), number))
-    again.daemon = True
-    again.start()
 
 
 def _log_to_stderr(name: str) -> None:

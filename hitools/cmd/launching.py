@@ -88,10 +88,10 @@ def _refuse_more_than_gpus(n_processes: int) -> None:
         raise InputError(f"--processes {n_processes}: this machine has {n_gpus} GPU")
 
 
-def _end_with_parent() -> None:
-    """Let the kernel end this process when the one that started it ends, however that happens."""
+def _end_with_parent(number: signal.Signals) -> None:
+    """Let the kernel send this process a signal when the one that started it ends, in any way."""
     with suppress(OSError, AttributeError):  # not Linux
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, number)
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def process_of_many() -> Iterator[None]:
         yield
         return
     if is_worker():
-        _end_with_parent()
+        _end_with_parent(signal.SIGTERM)  # the one that writes removes what is half written
     try:
         yield
     except (click.exceptions.Exit, SystemExit):
@@ -148,7 +148,7 @@ def main() -> None:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    _end_with_parent()
+    _end_with_parent(signal.SIGKILL)
     for name in logging.root.manager.loggerDict:
         if name.startswith("torch.distributed.elastic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)

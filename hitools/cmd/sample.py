@@ -9,7 +9,6 @@ import click
 from hitools.cmd.common import (
     Lineage,
     command,
-    heed_an_end,
     output_option,
     provenance_option,
     quiet_option,
@@ -17,6 +16,7 @@ from hitools.cmd.common import (
     seed_option,
     tracked,
 )
+from hitools.cmd.ends import heed_an_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

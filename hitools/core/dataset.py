@@ -5,9 +5,8 @@ chunking and the number of files do not matter, and equal events never come apar
 """
 
 import json
-import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from hitools.core.format.meta import EventMeta
 from hitools.core.format.reader import open_events
 from hitools.core.format.writer import EventWriter, open_writer
 from hitools.core.hashing import scramble, words_of
+from hitools.core.interrupts import interrupts_held
 
 TRAINING: Final = "train"
 SCALING: Final = "scaling.json"
@@ -172,22 +172,21 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is no folder")
     beside = folder if folder.exists() else folder.parent  # the same file system either way
+    part = beside / f".{folder.name}.{secrets.token_hex(4)}.part"
     try:
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=beside))
-    except OSError as error:
-        raise InputError(f"{folder}: cannot write: {error.strerror}") from None
-    try:
+        try:
+            part.mkdir()
+        except OSError as error:
+            raise InputError(f"{folder}: cannot write: {error.strerror}") from None
         yield part
         if folder.exists():
             for path in part.iterdir():
                 path.replace(folder / path.name)
         else:
-            umask = os.umask(0)
-            os.umask(umask)
-            part.chmod(0o777 & ~umask)
             part.rename(folder)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        with interrupts_held():
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def write_scaling(events: Path, target: Path) -> None:

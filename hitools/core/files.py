@@ -1,10 +1,11 @@
 """Writing small files whole or not at all."""
 
-import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from hitools.core.interrupts import interrupts_held
 
 
 @contextmanager
@@ -30,17 +31,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    part = Path(name)
+    part = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
+        part.touch(exist_ok=False)  # before any work: the folder may be missing, or not ours
         yield part
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
         part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        with interrupts_held():
+            part.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """One process or many, under Accelerate: failing together, adding up, joining results in order."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
@@ -110,17 +110,19 @@ def in_order(
     for first in range(0, len(blocks), n_processes):
         mine = blocks[first + accelerator.process_index :][:1]
         batch = agreed(accelerator, lambda: EventBatch.concatenate([make(one) for one in mine]))  # noqa: B023
-        go_on = [False]
         if accelerator.is_main_process:
             parts: list[EventBatch] = [batch] * n_processes
             torch.distributed.gather_object(batch, parts)
             try:
                 yield from parts
-                go_on = [True]
-            finally:
-                torch.distributed.broadcast_object_list(go_on)
+            except GeneratorExit:
+                with suppress(RuntimeError):  # whoever has ended need not be told
+                    torch.distributed.broadcast_object_list([False])
+                raise
+            torch.distributed.broadcast_object_list([True])
         else:
             torch.distributed.gather_object(batch)
+            go_on = [False]
             torch.distributed.broadcast_object_list(go_on)
             if not go_on[0]:
                 raise BrokenPipeError("the first process has stopped")

@@ -11,7 +11,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -218,24 +217,6 @@ def test_input_from_a_terminal_is_asked_for_not_waited_for():
     assert_one_line_error(result, "input")
 
 
-def test_an_interrupt_is_status_130_and_leaves_nothing(tmp_path, oo_path):
-    reader, writer = os.pipe()
-    process = subprocess.Popen(
-        [script("hi-cat"), "-", "-o", "copy.h5"], stdin=reader, cwd=tmp_path, stderr=subprocess.PIPE
-    )
-    os.close(reader)
-    with os.fdopen(writer, "wb", buffering=0) as pipe:
-        pipe.write(oo_path.read_bytes())
-        while not list(tmp_path.glob(".copy.h5.*")):  # until it has begun to write
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert b"Traceback" not in err
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("name", ["hi-cat", "hi-info"])
 @pytest.mark.parametrize(
     ("content", "words"),
@@ -247,59 +228,7 @@ def test_bad_input_is_one_line_that_names_the_file(run, tmp_path, name, content,
     assert_one_line_error(run(name, "bad.h5"), "bad.h5", words)
 
 
-def test_an_interrupt_that_comes_inside_a_destructor_is_not_lost():
-    """Python prints such an exception and goes on; imports are full of such places."""
-    program = """
-import os, signal, time
-from hitools.cmd.common import command
-
-class Fragile:
-    def __del__(self):
-        os.kill(os.getpid(), signal.SIGINT)
-
-@command("hi-toy")
-def main():
-    Fragile()
-    time.sleep(60)
-
-main()
-"""
-    result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, timeout=30, check=False
-    )
-    assert (result.returncode, result.stdout, result.stderr) == (130, b"", b"")
-
-
 # The ends of a process -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_command_that_is_ended_leaves_no_half_file(tmp_path, oo_path, number):
-    """A batch system sends SIGTERM at the end of its time, a lost terminal SIGHUP."""
-    command = [script("hi-cat"), "-", "-q", "-o", "all.h5"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=tmp_path) as process:
-        process.stdin.write(oo_path.read_bytes())
-        process.stdin.flush()  # and no end of file: it waits for more
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
-        process.send_signal(number)
-        assert process.wait(60) == -number
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_nohup_outlasts_a_lost_terminal(tmp_path, oo_path):
-    command = ["nohup", script("hi-cat"), "-", "-q", "-o", "all.h5"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=tmp_path) as process:
-        process.stdin.write(oo_path.read_bytes())
-        process.stdin.flush()
-        while not list(tmp_path.iterdir()):
-            time.sleep(0.05)
-        process.send_signal(signal.SIGHUP)
-        process.stdin.close()
-        assert process.wait(60) == 0
-    assert (tmp_path / "all.h5").exists()
 
 
 @pytest.mark.parametrize(

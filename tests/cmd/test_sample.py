@@ -105,9 +105,9 @@ def test_the_first_events_come_soon_and_a_closed_pipe_ends_everything(pipe, mode
     assert time.monotonic() - start < 120  # seconds on a machine with nothing else to do
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_two_processes_that_are_ended_leave_no_half_file(tmp_path, model, number):
-    """The user ends the one that was started; the one that writes is another."""
+    """The user ends the one that was started, in whatever way; the one that writes is another."""
     command = [script("hi-sample"), "-m", str(model), "-n", "1000000", "-j", "2", *STEPS]
     with subprocess.Popen(
         [*command, "-o", "x.h5"], cwd=tmp_path, stderr=subprocess.PIPE
@@ -117,7 +117,7 @@ def test_two_processes_that_are_ended_leave_no_half_file(tmp_path, model, number
             time.sleep(0.1)
         assert list(tmp_path.glob(".x.h5.*.part"))
         process.send_signal(number)
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=60)  # of all processes
     assert process.returncode == (130 if number == signal.SIGINT else -number)
     assert told == b""
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""An interrupt inside a held block comes at its end, and only once."""
+"""A signal inside a held block comes at its end, and only once."""
 
 import os
 import signal
@@ -26,6 +26,26 @@ def test_an_interrupt_waits_for_the_end_of_the_block():
         work()
     assert done == [1]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_so_does_another_signal_that_python_handles(number):
+    told = []
+    before = signal.signal(number, lambda number, _: told.append(number))
+    try:
+        with interrupts_held():
+            os.kill(os.getpid(), number)
+            assert told == []
+        assert told == [number]
+        os.kill(os.getpid(), number)
+        assert told == [number, number]
+    finally:
+        signal.signal(number, before)
+
+
+def test_what_the_kernel_does_is_left_to_it():
+    with interrupts_held():
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_without_an_interrupt_nothing_happens():

@@ -8,11 +8,13 @@ open-ended, which its reader reports.
 
 import io
 import os
+import secrets
 import shutil
 import stat
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, Generic, Protocol, Self, TypeVar
@@ -22,6 +24,7 @@ import h5py
 from hitools.core.errors import InputError
 from hitools.core.format.images import LIBVER, ImageStreamWriter, writing_to
 from hitools.core.format.layout import ON_A_PIPE, ON_DISK, Storage
+from hitools.core.interrupts import interrupts_held
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -143,29 +146,28 @@ def writes_a_stream(target: str | Path) -> bool:
 
 
 class _FileWriter(Generic[B, M]):
+    """One file. What it does with HDF5 is never cut in two by a signal.
+
+    HDF5 writes through `_Sink`, in Python: an exception that a signal raises there is lost, with a
+    traceback, or leaves the library with half of what it wrote.
+    """
+
     def __init__(self, path: Path, contents: Contents[B, M], meta: M, storage: Storage) -> None:
         self.meta = meta
         self._contents = contents
         self._path = path
+        self._part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         self._storage = storage
         self._buffer = _Buffer(contents)
         self._created = False
-        try:
-            handle, name = tempfile.mkstemp(
-                prefix=f".{path.name}.", suffix=".part", dir=path.parent
-            )
-            os.close(handle)
-        except OSError as error:
-            raise InputError(f"{path}: cannot write: {error.strerror}") from None
-        self._part = Path(name)
-        self._sink = _Sink(self._part)
-        self._file = h5py.File(self._sink, "w", libver=LIBVER)
+        self._undoing = ExitStack()
 
     def write(self, batch: B) -> None:
         self._buffer.add(batch)
         if self._buffer.n_events >= _FILE_BLOCK_EVENTS:
-            self._flush()
-            self._check_sink()
+            with interrupts_held():
+                self._flush()
+                self._check_sink()
 
     def _check_sink(self) -> None:
         if self._sink.failure is not None:
@@ -178,28 +180,37 @@ class _FileWriter(Generic[B, M]):
             self._created = True
         self._contents.append(self._file, batch, self._storage)
 
-    def finish(self) -> None:
+    def _open(self) -> None:
+        self._undoing.callback(self._part.unlink, missing_ok=True)
+        try:
+            self._sink = self._undoing.enter_context(_Sink(self._part))
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot write: {error.strerror}") from None
+        self._file = self._undoing.enter_context(h5py.File(self._sink, "w", libver=LIBVER))
+        self._undoing.callback(self._sink.give_up)
+
+    def _finish(self) -> None:
         self._flush()
         self._contents.describe(self._file, self.meta)
         self._file.attrs["complete"] = True
         self._file.close()
         self._check_sink()
         self._sink.close()
-        self._publish()
 
     def _publish(self) -> None:
-        umask = os.umask(0)
-        os.umask(umask)
-        self._part.chmod(0o666 & ~umask)
         self._part.replace(self._path)
 
-    def discard(self) -> None:
-        self._sink.give_up()
-        self._file.close()
-        self._sink.close()
-        self._part.unlink(missing_ok=True)
+    def _undo(self) -> None:
+        with interrupts_held():
+            self._undoing.close()
 
     def __enter__(self) -> Self:
+        try:
+            with interrupts_held():
+                self._open()
+        except BaseException:  # a signal that was held, too
+            self._undo()
+            raise
         return self
 
     def __exit__(
@@ -208,14 +219,13 @@ class _FileWriter(Generic[B, M]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None:
-            self.discard()
-            return
         try:
-            self.finish()
-        except BaseException:
-            self.discard()
-            raise
+            if error is None:
+                with interrupts_held():
+                    self._finish()
+                self._publish()
+        finally:
+            self._undo()
 
 
 class _Sink(io.FileIO):
@@ -226,7 +236,7 @@ class _Sink(io.FileIO):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, "r+")
+        super().__init__(path, "x+")
         self.failure: OSError | None = None
 
     def write(self, data: "ReadableBuffer", /) -> int:
@@ -265,7 +275,6 @@ class _RedirectedWriter(_FileWriter[B, M]):
         with self._part.open("rb") as made, writing_to(self._out):
             shutil.copyfileobj(made, self._out, 1 << 20)
             self._out.flush()
-        self._part.unlink()
 
 
 class StreamWriter(Generic[B, M]):

@@ -1,0 +1,115 @@
+"""Signals that end a command leave nothing half written, whenever they come."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import script
+
+ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+def status_of(number):
+    """Ctrl-C has a status of its own; of the others the parent is told the truth."""
+    return 130 if number == signal.SIGINT else -number
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("number", ENDING)
+def test_a_command_that_is_ended_leaves_no_half_file(tmp_path, oo_path, number, times):
+    """A batch system sends SIGTERM at the end of its time, a lost terminal SIGHUP.
+
+    Sometimes twice: to a process and, by way of the one that started it, again.
+    """
+    command = [script("hi-cat"), "-", "-q", "-o", "all.h5"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+    ) as process:
+        process.stdin.write(oo_path.read_bytes())
+        process.stdin.flush()  # and no end of file: it waits for more
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+        for _ in range(times):
+            process.send_signal(number)
+        assert process.wait(60) == status_of(number)
+        assert process.stderr.read() == b""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nohup_outlasts_a_lost_terminal(tmp_path, oo_path):
+    command = ["nohup", script("hi-cat"), "-", "-q", "-o", "all.h5"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=tmp_path) as process:
+        process.stdin.write(oo_path.read_bytes())
+        process.stdin.flush()
+        while not list(tmp_path.iterdir()):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGHUP)
+        process.stdin.close()
+        assert process.wait(60) == 0
+    assert (tmp_path / "all.h5").exists()
+
+
+TOY = """
+import os
+from hitools.cmd.common import command
+from hitools.core.format.meta import EventMeta
+from hitools.core.format.writer import open_writer
+
+def end_it():
+    os.kill(os.getpid(), {number:d})
+
+class Fragile:
+    def __del__(self):
+        end_it()
+
+@command("hi-toy")
+def main():
+    {prologue}
+    with open_writer("toy.h5", EventMeta()):
+        {body}
+        import time
+        time.sleep(60)
+
+main()
+"""
+
+
+def run_toy(folder, number, *, body="pass", prologue="pass"):
+    program = TOY.format(number=number, body=body, prologue=prologue)
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, timeout=30, check=False
+    )
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_that_comes_inside_a_destructor_is_not_lost(tmp_path, number):
+    """Python prints such an exception and goes on; imports are full of such places."""
+    result = run_toy(tmp_path, number, body="Fragile()")
+    assert (result.returncode, result.stdout, result.stderr) == (status_of(number), b"", b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize("method", ["__init__", "write", "truncate"])
+def test_a_signal_that_comes_while_hdf5_works_is_not_lost(tmp_path, number, method):
+    """It calls Python to write; an exception there is printed, and half a file left."""
+    result = run_toy(
+        tmp_path,
+        number,
+        prologue=f"""
+    import hitools.core.format.writing as writing
+    true = writing._Sink.{method}
+    def ended(self, *args):
+        end_it()
+        return true(self, *args)
+    writing._Sink.{method} = ended
+""",
+        body="return",
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (status_of(number), b"", b"")
+    assert {path.name for path in tmp_path.iterdir()} <= {"toy.h5"}  # whole, where it was done
