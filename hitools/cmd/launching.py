@@ -132,7 +132,8 @@ def _end(error: Exception | KeyboardInterrupt, *, is_first: bool) -> NoReturn:
         # What nobody foresaw may come of waiting for a process that has ended, and can tell why.
         foreseen = isinstance(error, click.ClickException | InputError | OSError)
         status, message = EXIT_BAD_INPUT, f"{name}: {explained(error, name)}\n"
-        patience = 0.0 if is_first and foreseen else _PATIENCE
+        first, later = (0.0, _PATIENCE) if foreseen else (_PATIENCE, _PATIENCE_OF_FOLLOWERS)
+        patience = first if is_first else later
     time.sleep(patience)
     sys.stderr.write(message)
     sys.stderr.flush()

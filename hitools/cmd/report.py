@@ -98,8 +98,9 @@ def main(
     Both inputs are read once. The first table of the page has the key numbers with error, floor,
     the paper's value and a verdict.
     """
+    from hitools.core.files import filling
     from hitools.core.report.checks import ReportOptions
-    from hitools.core.report.folder import make_folder, write_folder
+    from hitools.core.report.folder import write_folder
     from hitools.core.report.page import page
     from hitools.core.report.verdicts import key_rows, outcomes, read_gates
 
@@ -116,14 +117,13 @@ def main(
         workers=workers,
         seed=seed,
     )
-    make_folder(folder)
-    summaries, sections = _examine(inputs, reporting, options)
-    quantities = [quantity for section in sections for quantity in section.quantities]
-    judged = outcomes(reporting.gates, quantities)
-    rows = key_rows(quantities, judged, summaries[0].meta.system)
-    write_folder(
-        folder, page(summaries, rows, judged, sections, f"hi-report {__version__}"), sections
-    )
+    with filling(folder):
+        summaries, sections = _examine(inputs, reporting, options)
+        quantities = [quantity for section in sections for quantity in section.quantities]
+        judged = outcomes(reporting.gates, quantities)
+        rows = key_rows(quantities, judged, summaries[0].meta.system)
+        html = page(summaries, rows, judged, sections, f"hi-report {__version__}")
+        write_folder(folder, html, sections)
     shared: dict[str, Any] = {
         "remarks": [remark for section in sections for remark in section.remarks],
         "details": _details(rows, judged, sections),

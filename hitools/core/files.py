@@ -1,10 +1,11 @@
-"""Writing small files whole or not at all."""
+"""Writing small files whole or not at all, and folders that are not left empty."""
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hitools.core.errors import InputError
 from hitools.core.interrupts import interrupts_held
 
 
@@ -45,3 +46,23 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replacing(path) as part:
         part.write_text(text)
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[None]:
+    """Make a folder; what was made of it goes where the block fails and has put nothing there.
+
+    Raises InputError where it cannot be made.
+    """
+    try:
+        new = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot make this folder: {error.strerror}") from None
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # it holds something
+            for path in new:
+                path.rmdir()
+        raise

@@ -123,3 +123,4 @@ def test_bad_usage_is_refused_before_any_work(run, tmp_path, folder, gates):
     bad.write_text("require = ['w1.pt']")
     assert_one_line_error(run("hi-report", *pair, "--gates", bad), "bad.toml", "'w1.pt'")
     assert_one_line_error(run("hi-report", pair[0], pair[0], "-o", "out"), "also in")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "bad.toml"}

@@ -253,9 +253,10 @@ def test_a_validation_file_is_used_as_it_is(run, tmp_path, events):
         (("EVENTS", "-o", "m", "--net", "width=1e30"), ("expected at most 65536",)),
     ],
 )
-def test_bad_usage_is_one_line(run, events, arguments, words):
+def test_bad_usage_is_one_line_and_leaves_nothing(run, tmp_path, events, arguments, words):
     arguments = [str(events) if argument == "EVENTS" else argument for argument in arguments]
     assert_one_line_error(run("hi-train", *arguments, "-q"), *words)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_spectra_are_set_right_at_the_end_once_and_where_asked_for(run, tmp_path, events):

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from hitools.core.errors import InputError
 from hitools.core.features import EVENT_COLUMNS, PARTICLE_COLUMNS
-from hitools.core.files import replacing, write_text
+from hitools.core.files import filling, replacing, write_text
 from hitools.core.format import provenance
 from hitools.core.format.meta import EventMeta, Selection
 
@@ -84,12 +84,8 @@ class ModelFolder:
 
         if self.path.exists() and not self._may_be_written():
             raise InputError(f"{self.path}: exists and is no model folder")
-        try:
-            self.state_folder.mkdir(parents=True, exist_ok=True)
-            handle = (self.state_folder / "lock").open("a")
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot write: {error.strerror}") from None
-        with handle:
+        lock = self.state_folder / "lock"
+        with filling(self.state_folder), self._opened(lock) as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -98,7 +94,17 @@ class ModelFolder:
                 # A file system without locks: nothing better can be done than to go on.
                 pass
             self._remove_leftovers()
-            yield
+            try:
+                yield
+            finally:
+                if not self.begun():
+                    lock.unlink(missing_ok=True)
+
+    def _opened(self, lock: Path) -> TextIO:
+        try:
+            return lock.open("a")
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot write: {error.strerror}") from None
 
     def _may_be_written(self) -> bool:
         """A folder that is empty, holds a model, or where a training was killed at once."""

@@ -6,7 +6,7 @@ the same events continues it; any other is refused.
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -156,11 +156,9 @@ def prepared(
 @contextmanager
 def _exclusive(folder: ModelFolder, accelerator: Accelerator) -> Iterator[None]:
     lock = folder.locked() if accelerator.is_main_process else nullcontext()
-    agreed(accelerator, lock.__enter__)
-    try:
+    with ExitStack() as stack:
+        agreed(accelerator, lambda: stack.enter_context(lock))
         yield
-    finally:
-        lock.__exit__(None, None, None)
 
 
 def _prepare(
