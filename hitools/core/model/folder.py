@@ -316,13 +316,14 @@ class ModelFolder:
 
     def _epoch(self, line: str, number: int) -> dict[str, Any]:
         try:
-            epoch = json.loads(line)
-        except (ValueError, RecursionError):
-            epoch = None
-        if not isinstance(epoch, dict):
+            epoch: dict[str, Any] = json.loads(line)
+            float(epoch["validation"]["total"])
+            _ = epoch["training"]["total"], epoch["step"], epoch["best"]
+        except (ValueError, LookupError, TypeError, RecursionError):
             raise InputError(
-                f"{self.metrics_path}: line {number} is {line[:40]!r}, expected a JSON object"
-            )
+                f"{self.metrics_path}: line {number} is {line[:40]!r}, expected an epoch as "
+                "hi-train writes it"
+            ) from None
         return epoch
 
     def write_state(self, tensors: Mapping[str, "Tensor"], progress: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from hitools.core.nets.model import Denoiser
 from hitools.core.scaling import Standardised
 
 TINY = NetConfig(width=8, n_heads=2, n_blocks=1, n_head_blocks=1)
+EPOCH = {"step": 10, "training": {"total": 2.0}, "validation": {"total": 2.5}, "best": True}
 
 
 @pytest.fixture
@@ -73,8 +74,9 @@ def test_state_and_metrics_come_back_as_they_were_written(folder):
     found, read = folder.read_state()
     assert read == progress
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
-    folder.write_metrics([{"epoch": 1}, {"epoch": 2}])
-    assert folder.read_metrics() == [{"epoch": 1}, {"epoch": 2}]
+    epochs = [EPOCH, EPOCH | {"step": 20, "best": False}]
+    folder.write_metrics(epochs)
+    assert folder.read_metrics() == epochs
 
 
 def test_no_file_of_a_model_is_a_pickle(folder):
@@ -141,12 +143,14 @@ def test_a_missing_or_damaged_model_is_told_in_a_sentence(tmp_path, folder):
         folder.read_weights()
 
 
-@pytest.mark.parametrize("line", ["x", "[1]", "[" * 100_000])
+@pytest.mark.parametrize(
+    "line", ["x", "[1]", "[" * 100_000, json.dumps(EPOCH | {"validation": {}}), "{}", "3"]
+)
 def test_a_line_of_metrics_that_is_none_is_told_with_its_number(folder, line):
-    folder.write_metrics([{"epoch": 1}])
+    folder.write_metrics([EPOCH])
     with folder.metrics_path.open("a") as file:
         file.write(line)
-    with pytest.raises(InputError, match=r"metrics.jsonl: line 2 is .*, expected a JSON object"):
+    with pytest.raises(InputError, match=r"metrics.jsonl: line 2 is .*, expected an epoch"):
         folder.read_metrics()
 
 
