@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -88,10 +89,27 @@ def _refuse_more_than_gpus(n_processes: int) -> None:
         raise InputError(f"--processes {n_processes}: this machine has {n_gpus} GPU")
 
 
-def _end_with_parent(number: signal.Signals) -> None:
+def _signal_with_parent(number: signal.Signals) -> None:
     """Let the kernel send this process a signal when the one that started it ends, in any way."""
     with suppress(OSError, AttributeError):  # not Linux
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, number)
+
+
+def _end_after_parent() -> None:
+    """Let this process end soon after the one that started it: what is half written goes first.
+
+    On a GPU it may wait for another process where Python hears no signal.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        time.sleep(_PATIENCE_AT_AN_END)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    _signal_with_parent(signal.SIGTERM)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
@@ -106,7 +124,7 @@ def process_of_many() -> Iterator[None]:
         yield
         return
     if is_worker():
-        _end_with_parent(signal.SIGTERM)  # the one that writes removes what is half written
+        _end_after_parent()
     try:
         yield
     except (click.exceptions.Exit, SystemExit):
@@ -149,7 +167,7 @@ def main() -> None:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    _end_with_parent(signal.SIGKILL)
+    _signal_with_parent(signal.SIGKILL)
     for name in logging.root.manager.loggerDict:
         if name.startswith("torch.distributed.elastic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)

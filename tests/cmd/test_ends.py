@@ -113,3 +113,24 @@ def test_a_signal_that_comes_while_hdf5_works_is_not_lost(tmp_path, number, meth
     )
     assert (result.returncode, result.stdout, result.stderr) == (status_of(number), b"", b"")
     assert {path.name for path in tmp_path.iterdir()} <= {"toy.h5"}  # whole, where it was done
+
+
+def test_a_worker_that_hears_no_signal_ends_after_the_one_that_started_it():
+    """As one on a GPU that waits for a process which has ended."""
+    worker = """
+import signal, time
+from hitools.cmd.launching import _end_after_parent
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+_end_after_parent()
+print("begun", flush=True)
+time.sleep(1000)
+"""
+    starter = f"""
+import subprocess, sys
+worker = subprocess.Popen([sys.executable, "-c", {worker!r}], stdout=subprocess.PIPE)
+print(worker.stdout.readline().decode(), end="", flush=True)
+"""
+    result = subprocess.run(  # until the worker has closed standard error, too
+        [sys.executable, "-c", starter], capture_output=True, timeout=60, check=False
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"begun\n", b"")
