@@ -94,10 +94,12 @@ def test_it_learns_that_extremes_go_together():
 
     made = branch(7)
     optimiser = torch.optim.AdamW(made.parameters(), 1e-2)
+    rate = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, 400)
     for _ in range(400):
         optimiser.zero_grad()
         (-made.log_likelihood(events(1000)).mean()).backward()
         optimiser.step()
+        rate.step()
     drawn = made.drawn(noise(50_000))
     high = drawn[:, N["mean_pt"]] > 1.2
     low = drawn[:, N["mean_pt"]] < 0.8
