@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtr
 
 from hitools.core.features import BoolArray, Float64Array, FloatArray, IntArray
 
@@ -59,43 +60,43 @@ class RankedScores:
         reference, sample = (x / x[-1] for x in above)
         return sample, reference
 
-    def null_deviation(self) -> float:
-        """Standard deviation of the AUC where both samples have one parent.
-
-        With the mid-ranks F (0 to 1) of the joint sample, AUC - 1/2 is then the difference of
-        the two weighted means of F, so that its variance is
-        sum w_i^2 (F_i - 1/2)^2 / (sum w_i)^2, summed over both samples. Without weights and with
-        equal sizes this is the textbook variance of the Mann-Whitney statistic with its
-        correction for ties, up to a factor 1 - 1/n.
-        """
-        squares = [
-            np.bincount(self.rank, (self.weights**2) * chosen)
-            for chosen in (self.is_reference, ~self.is_reference)
-        ]
-        totals = [content.sum() for content in self.contents()]
-        # Each sample enters the joint one with its effective number of events.
-        joint = sum(
-            content * total / square.sum()
-            for content, total, square in zip(self.contents(), totals, squares, strict=True)
-        )
-        mid_rank = (np.cumsum(joint) - joint / 2) / joint.sum()
-        variance = sum(
-            float(square @ (mid_rank[: len(square)] - 0.5) ** 2) / total**2
-            for square, total in zip(squares, totals, strict=True)
-        )
-        return math.sqrt(variance)
-
     def p_value(self) -> float:
         """One-sided: the chance of an AUC at least this high where both samples have one parent.
 
-        Normal approximation of the (weighted, tie-corrected) Mann-Whitney statistic. Where weights
-        vary by a factor of two along the scores, a p below 0.05 comes by chance in 8% of
-        comparisons of 220 events, in 6% of 1,000.
+        AUC - 1/2 is the difference of the weighted means that the two samples have of the
+        mid-ranks. It is studentised as Welch does, by the jackknife: u_i is what event i adds to
+        it. Few heavy events make it skew, which Hall's transformation removes (J. R. Stat. Soc. B
+        54 (1992) 221). They are few to judge its deviation by, too: it has
+        (sum u^2)^2 / sum u^4 degrees of freedom.
         """
-        deviation = self.null_deviation()
-        if deviation == 0:
-            return 1.0  # all scores are equal
-        return math.erfc((self.auc() - 0.5) / deviation / math.sqrt(2)) / 2
+        u = self.jackknife()
+        variance = float(u @ u)
+        if variance == 0:
+            return float(self.auc() <= 0.5)  # a sample has one score, and so has the other
+        t = (self.auc() - 0.5) / math.sqrt(variance)
+        skewness = float((u**3).sum()) / variance**1.5
+        symmetric = t + skewness * t**2 / 3 + skewness**2 * t**3 / 27 + skewness / 6
+        return float(stdtr(variance**2 / float((u**4).sum()), -symmetric))
+
+    def jackknife(self) -> Float64Array:
+        """(n,) the difference of the mean mid-ranks less that without each event."""
+        mid_rank = self.mid_ranks()
+        found = np.empty(len(mid_rank))
+        for members, sign in ((self.is_reference, 1), (~self.is_reference, -1)):
+            weights = self.weights[members]
+            left = np.maximum(weights.sum() - weights, np.finfo(float).tiny)  # a lone event
+            mean = weights @ mid_rank[members] / weights.sum()
+            found[members] = sign * weights / left * (mid_rank[members] - mean)
+        return found
+
+    def mid_ranks(self) -> Float64Array:
+        """(n,) 0 to 1, in both samples, each with its effective number of events."""
+        joint = np.zeros(int(self.rank.max()) + 1)
+        for content, members in zip(
+            self.contents(), (self.is_reference, ~self.is_reference), strict=True
+        ):
+            joint += content * content.sum() / (self.weights[members] ** 2).sum()
+        return ((np.cumsum(joint) - joint / 2) / joint.sum())[self.rank]
 
 
 def combined_p_value(p_values: FloatArray) -> float:
