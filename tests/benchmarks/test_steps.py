@@ -55,7 +55,7 @@ def test_a_failure_is_the_last_words_of_the_command_and_is_not_kept(copy, module
 
 
 def test_no_command_outlives_its_time(module, tmp_path):
-    steps = module.Steps(tmp_path, time.monotonic() + 0.5)
+    steps = module.Steps(tmp_path, time.monotonic() + 2)
     words = ["python", "-c", "import time; time.sleep(60)"]
     with pytest.raises(module.OutOfTimeError, match="the time was over"):
         steps.run("slow", words, [], [])

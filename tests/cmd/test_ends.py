@@ -82,7 +82,7 @@ main()
 def run_toy(folder, number, *, body="pass", prologue="pass"):
     program = TOY.format(number=number, body=body, prologue=prologue)
     return subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, capture_output=True, timeout=30, check=False
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, timeout=60, check=False
     )
 
 

@@ -1,6 +1,7 @@
 """What hi-w1, hi-qclosure, hi-flow and hi-closure share: table, JSON, pipes, gates, figures."""
 
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -92,11 +93,13 @@ def test_an_input_without_events_is_an_error(run, tmp_path, pair, name):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_names_the_quantities_and_comes_fast(run, name):
-    import time
+    def processor_time() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
 
-    start = time.perf_counter()
+    before = processor_time()
     result = run(name, "--help")
-    assert time.perf_counter() - start < 3  # 0.3 s on an idle machine
+    assert processor_time() - before < 2  # seconds; without heavy libraries it takes 0.3
     assert b"--require" in result.stdout
 
 
