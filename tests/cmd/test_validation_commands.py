@@ -99,7 +99,7 @@ def test_help_names_the_quantities_and_comes_fast(run, name):
 
     before = processor_time()
     result = run(name, "--help")
-    assert processor_time() - before < 2  # seconds; without heavy libraries it takes 0.3
+    assert processor_time() - before < 1  # seconds; 0.1 here, and 1.8 more with torch
     assert b"--require" in result.stdout
 
 
