@@ -124,10 +124,20 @@ def test_few_heavy_events_are_no_difference(n):
     assert np.mean(np.array(found) < 0.001) < 0.008  # 0.07, 0.04
 
 
-def test_equal_scores_say_nothing():
-    ranked = RankedScores.of(np.zeros(40), np.arange(40) < 20, np.ones(40))
-    assert ranked.auc() == 0.5
+@pytest.mark.parametrize("seed", range(20))
+def test_equal_scores_say_nothing(seed):
+    weights = np.random.default_rng(seed).uniform(0.1, 3, 150)
+    ranked = RankedScores.of(np.zeros(150), np.arange(150) < 60, weights)
+    assert ranked.auc() == pytest.approx(0.5, abs=1e-12)
     assert ranked.p_value() == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_samples_with_a_score_each_are_apart(seed):
+    weights = np.random.default_rng(seed).uniform(0.1, 3, 150)
+    is_reference = np.arange(150) < 60
+    assert RankedScores.of(is_reference.astype(float), is_reference, weights).p_value() == 0
+    assert RankedScores.of(is_reference.astype(float), ~is_reference, weights).p_value() == 1
 
 
 def test_several_p_values_combine_to_a_valid_one_under_any_dependence():

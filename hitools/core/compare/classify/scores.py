@@ -7,11 +7,15 @@ its weight.
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from scipy.special import stdtr
 
 from hitools.core.features import BoolArray, Float64Array, FloatArray, IntArray
+
+_ROUNDING: Final = 1e-30
+"""The variance of a difference of mean mid-ranks where all are equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +75,8 @@ class RankedScores:
         """
         u = self.jackknife()
         variance = float(u @ u)
-        if variance == 0:
-            return float(self.auc() <= 0.5)  # a sample has one score, and so has the other
+        if variance < _ROUNDING:  # each sample has one score, so that the AUC is 0, 1/2 or 1
+            return float(self.auc() < 0.75)
         t = (self.auc() - 0.5) / math.sqrt(variance)
         skewness = float((u**3).sum()) / variance**1.5
         symmetric = t + skewness * t**2 / 3 + skewness**2 * t**3 / 27 + skewness / 6
