@@ -1,6 +1,7 @@
 """Signals that end a command leave nothing half written, whenever they come."""
 
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -39,6 +40,29 @@ def test_a_command_that_is_ended_leaves_no_half_file(tmp_path, oo_path, number, 
         assert process.wait(60) == status_of(number)
         assert process.stderr.read() == b""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_redirected_events_are_made_where_nobody_else_reads_them_and_do_not_stay(
+    tmp_path, oo_path, monkeypatch
+):
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    monkeypatch.setenv("TMPDIR", str(aside))
+    command = [script("hi-cat"), "-", "-q"]
+    with (
+        (tmp_path / "all.h5").open("wb") as out,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out) as process,
+    ):
+        process.stdin.write(oo_path.read_bytes())
+        process.stdin.flush()
+        deadline = time.monotonic() + 60
+        while not list(aside.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (made,) = aside.iterdir()
+        assert stat.S_IMODE(made.stat().st_mode) == 0o600
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == -signal.SIGTERM
+    assert list(aside.iterdir()) == []
 
 
 def test_nohup_outlasts_a_lost_terminal(tmp_path, oo_path):

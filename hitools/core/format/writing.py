@@ -152,6 +152,8 @@ class _FileWriter(Generic[B, M]):
     traceback, or leaves the library with half of what it wrote.
     """
 
+    _permissions = 0o666  # less what the user's umask takes away
+
     def __init__(self, path: Path, contents: Contents[B, M], meta: M, storage: Storage) -> None:
         self.meta = meta
         self._contents = contents
@@ -183,7 +185,7 @@ class _FileWriter(Generic[B, M]):
     def _open(self) -> None:
         self._undoing.callback(self._part.unlink, missing_ok=True)
         try:
-            self._sink = self._undoing.enter_context(_Sink(self._part))
+            self._sink = self._undoing.enter_context(_Sink(self._part, self._permissions))
         except OSError as error:
             raise InputError(f"{self._path}: cannot write: {error.strerror}") from None
         self._file = self._undoing.enter_context(h5py.File(self._sink, "w", libver=LIBVER))
@@ -235,8 +237,8 @@ class _Sink(io.FileIO):
     it, and whoever owns the sink looks at `failure`.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "x+")
+    def __init__(self, path: Path, permissions: int) -> None:
+        super().__init__(path, "x+", opener=lambda name, flags: os.open(name, flags, permissions))
         self.failure: OSError | None = None
 
     def write(self, data: "ReadableBuffer", /) -> int:
@@ -266,6 +268,8 @@ class _RedirectedWriter(_FileWriter[B, M]):
 
     HDF5 has to seek and to read while it writes, so the file is made elsewhere and copied.
     """
+
+    _permissions = 0o600  # where it is made others can read
 
     def __init__(self, out: BinaryIO, contents: Contents[B, M], meta: M, storage: Storage) -> None:
         self._out = out
