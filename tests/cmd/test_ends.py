@@ -18,6 +18,17 @@ def status_of(number):
     return 130 if number == signal.SIGINT else -number
 
 
+def feed(process, events, folder):
+    """Send events and no end of them; what the command then makes in the folder."""
+    process.stdin.write(events.read_bytes())
+    process.stdin.flush()
+    deadline = time.monotonic() + 60
+    while not list(folder.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (made,) = folder.iterdir()
+    return made
+
+
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("number", ENDING)
 def test_a_command_that_is_ended_leaves_no_half_file(tmp_path, oo_path, number, times):
@@ -29,12 +40,7 @@ def test_a_command_that_is_ended_leaves_no_half_file(tmp_path, oo_path, number, 
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
     ) as process:
-        process.stdin.write(oo_path.read_bytes())
-        process.stdin.flush()  # and no end of file: it waits for more
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+        assert feed(process, oo_path, tmp_path).suffix == ".part"
         for _ in range(times):
             process.send_signal(number)
         assert process.wait(60) == status_of(number)
@@ -53,13 +59,7 @@ def test_redirected_events_are_made_where_nobody_else_reads_them_and_do_not_stay
         (tmp_path / "all.h5").open("wb") as out,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out) as process,
     ):
-        process.stdin.write(oo_path.read_bytes())
-        process.stdin.flush()
-        deadline = time.monotonic() + 60
-        while not list(aside.iterdir()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        (made,) = aside.iterdir()
-        assert stat.S_IMODE(made.stat().st_mode) == 0o600
+        assert stat.S_IMODE(feed(process, oo_path, aside).stat().st_mode) == 0o600
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == -signal.SIGTERM
     assert list(aside.iterdir()) == []
@@ -68,10 +68,7 @@ def test_redirected_events_are_made_where_nobody_else_reads_them_and_do_not_stay
 def test_nohup_outlasts_a_lost_terminal(tmp_path, oo_path):
     command = ["nohup", script("hi-cat"), "-", "-q", "-o", "all.h5"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=tmp_path) as process:
-        process.stdin.write(oo_path.read_bytes())
-        process.stdin.flush()
-        while not list(tmp_path.iterdir()):
-            time.sleep(0.05)
+        feed(process, oo_path, tmp_path)
         process.send_signal(signal.SIGHUP)
         process.stdin.close()
         assert process.wait(60) == 0

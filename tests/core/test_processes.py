@@ -81,6 +81,23 @@ def test_a_process_that_fails_alone_says_so_and_ends_all(tmp_path, process):
     assert result.stderr.decode().count("program.py: an event does not fit\n") == 1
 
 
+FAILS_TOGETHER = """
+from hitools.cmd.launching import process_of_many
+from hitools.core.processes import accelerated
+
+with process_of_many(), accelerated():
+    raise KeyError("odd")
+"""
+
+
+def test_what_nobody_foresaw_in_all_processes_is_told_once(tmp_path):
+    (tmp_path / "program.py").write_text(FAILS_TOGETHER)
+    command = [*LAUNCH, "program.py"]
+    result = subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=120, check=False)
+    assert result.returncode != 0
+    assert result.stderr.decode().count("program.py: KeyError: 'odd'") == 1
+
+
 def test_the_launcher_of_a_command_says_nothing_more(tmp_path, run):
     """The file cannot be written, which only the first of the two processes knows."""
     arguments = ("-n", 4, "-q", "-j", 2, "-o", tmp_path / "nowhere" / "sample.h5")
